@@ -1,0 +1,1 @@
+"""Turns a model into something a device runs, and proves it."""

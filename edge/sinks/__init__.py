@@ -1,0 +1,1 @@
+"""Sinks: where frames and results go, one file for each kind."""
