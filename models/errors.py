@@ -1,10 +1,10 @@
 """What can go wrong, as one small tree.
 
-    DermedgeError             exit 5
-      RequestError            exit 2   the request was wrong: an option, a config key, a missing extra
-      InputError              exit 3   a picture, video, camera or output folder failed
-      ModelRefusedError       exit 4   a pack, manifest, ONNX file, engine or its output is not trusted
-        ManifestError         exit 4   a manifest or pack file says something it may not say
+    DermedgeError          exit 5
+      RequestError         exit 2  the request was wrong: option, config key, missing extra
+      InputError           exit 3  a picture, video, camera or output folder failed
+      ModelRefusedError    exit 4  a pack, ONNX file, engine or its output is not trusted
+        ManifestError      exit 4  a manifest or pack file says something it may not say
 
 Every message says what was expected, what came, and what to do next. It lives in ``models``
 because the lowest layer raises it; ``edge.errors`` is the name the rest of the program uses.

@@ -386,7 +386,8 @@ def find_pack(name_or_folder: str) -> Pack:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return content
     except OSError as error:
         raise ManifestError(
             f"the file {path}",

@@ -126,8 +126,8 @@ def to_source(
     x0, y0, x1, y1 = placement.target_xyxy
     part = np.ascontiguousarray(values[y0:y1, x0:x1])
     sx0, sy0, sx1, sy1 = placement.source_xyxy
-    grown = cv2.resize(part, (sx1 - sx0, sy1 - sy0), interpolation=cv2.INTER_LINEAR)
-    grown = grown.astype(np.float32, copy=False)
+    resized = cv2.resize(part, (sx1 - sx0, sy1 - sy0), interpolation=cv2.INTER_LINEAR)
+    grown = np.asarray(resized, np.float32)
     if (sx1 - sx0, sy1 - sy0) == tuple(placement.source_wh):
         return grown
     whole = np.full((placement.source_wh[1], placement.source_wh[0]), fill, np.float32)
