@@ -1,0 +1,1 @@
+"""The segmentation network: the residual U-Net of Son et al. 2021."""
