@@ -1,0 +1,81 @@
+# make demo | test | check | bench: each does its own set-up. Needs Debian 12 (or similar), Python 3.10-3.13 and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out/demo
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# What a bare Debian lacks: venv, the two libraries that OpenCV's wheel links, fonts for every label.
+DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-noto-cjk
+
+.PHONY: help demo test check bench test-train check-wheels system setup clean
+
+help:
+	@echo "make demo        set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
+	@echo "make test        set up, run the tests"
+	@echo "make check       ruff, mypy, import rules, oldest Python"
+	@echo "make bench       speed and memory tables (run on a quiet machine)"
+	@echo "make test-train  the tests that need torch, in an environment of their own"
+
+demo: setup
+	@rm -rf $(OUT) && mkdir -p $(OUT)
+	$(BIN)/dermedge run --source "synthetic:7?size=1280x720" --seconds 20 \
+		--sink video:$(OUT)/camera.webm --sink jsonl:$(OUT)/camera.jsonl --sink png:$(OUT)/camera
+	$(BIN)/dermedge-models phantom --seed 11 --size 1280x960 --lesions 4 --out $(OUT)/still.png
+	$(BIN)/dermedge analyze $(OUT)/still.png --out $(OUT) --verbose
+	@echo "Look at $(OUT)/camera.webm, $(OUT)/camera/*.png and $(OUT)/still.png.overlay.png"
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --target=3.10- --no-tips --violations edge convert models
+
+bench: setup
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.pipeline --check
+	$(BIN)/python -m benchmarks.overlay
+	$(BIN)/python -m benchmarks.decomposition
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.cpu_engines
+
+# Torch is for training only; the index of a plain `pip install torch` brings gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+test-train:
+	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip --quiet --disable-pip-version-check install \
+		-c constraints.txt -e '.[desktop,dev]' '$(TORCH)'
+	.venv-train/bin/python -m pytest -q -m train tests/train
+
+check-wheels: setup
+	$(BIN)/python -m tests.wheels
+
+setup: system $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[desktop,dev]'
+	@touch $@
+
+# Root installs what is missing; anybody else is told the one line to type. Never sudo.
+system:
+	@command -v dpkg-query >/dev/null || exit 0; missing=""; \
+	for package in $(DEBIAN); do \
+		if [ $$package = python3-venv ] && $(PYTHON) -c 'import ensurepip' 2>/dev/null; then continue; fi; \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then \
+		echo "installing Debian packages:$$missing"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "expected these Debian packages:$$missing"; echo "type: sudo apt-get install -y --no-install-recommends$$missing"; exit 1; \
+	fi
+
+clean:
+	rm -rf $(VENV) .venv-train out build dist *.egg-info
