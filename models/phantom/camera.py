@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.phantom.spec import CameraCurve
-from models.phantom.texture import Float32, stream
+from models.phantom.texture import Float32, grain, stream
 
 Uint8 = NDArray[np.uint8]
 
@@ -31,12 +31,15 @@ def expose(light: Float32, camera: CameraCurve, noise: float, seed: int) -> Uint
     """
     gains = np.array(camera.white_balance, dtype=np.float32) * np.float32(camera.exposure)
     light = cv2.transform(light, _color_matrix(camera.saturation) @ np.diag(gains))
-    np.maximum(light, 0.0, out=light)
+    np.maximum(light, np.float32(0.0), out=light)
     if noise > 0:
-        grain = stream(seed, 50).standard_normal(light.shape, dtype=np.float32)
-        light += grain * np.sqrt(light * np.float32(noise**2) + np.float32((0.15 * noise) ** 2))
-    index = np.clip(light * np.float32(_CURVE_STEPS - 1), 0, _CURVE_STEPS - 1).astype(np.uint16)
-    return _curve_table(camera.gamma, camera.contrast)[index]
+        sigma = cv2.sqrt(light + np.float32(0.0225))
+        light += sigma * (np.float32(noise) * grain(stream(seed, 50), light.shape))
+        np.maximum(light, np.float32(0.0), out=light)
+    light *= np.float32(_CURVE_STEPS - 1)
+    np.minimum(light, np.float32(_CURVE_STEPS - 1), out=light)
+    table = _curve_table(camera.gamma, camera.contrast)
+    return np.asarray(np.take(table, light.astype(np.uint16)), dtype=np.uint8)
 
 
 def _color_matrix(saturation: float) -> Float32:
@@ -46,7 +49,7 @@ def _color_matrix(saturation: float) -> Float32:
     return luminance * np.float32(1.0 - saturation) + identity * np.float32(saturation)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _curve_table(gamma: float, contrast: float) -> Uint8:
     light = (np.arange(_CURVE_STEPS) + 0.5) / _CURVE_STEPS
     encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -90,12 +90,12 @@ def _random_skin(rng: np.random.Generator, ita_deg: float, domain: Domain) -> Sk
     dermoscopic = domain == "dermoscopic"
     return SkinModel(
         ita_deg=ita_deg,
-        melanin_vector=draw_vector(rng, MELANIN_PUBLISHED, towards_second=0.45, jitter=0.02),
+        melanin_vector=draw_vector(rng, MELANIN_PUBLISHED, towards_second=0.3, jitter=0.02),
         hemoglobin_vector=draw_vector(rng, HEMOGLOBIN_PUBLISHED, towards_second=1.0, jitter=0.02),
         hemoglobin=float(rng.uniform(0.1, 0.4)),
         mottling=float(rng.uniform(0.02, 0.12)),
         relief=float(rng.uniform(0.0, 0.04) if dermoscopic else rng.uniform(0.01, 0.13)),
-        relief_size=float(rng.uniform(0.006, 0.03)),
+        relief_size=float(np.exp(rng.uniform(np.log(0.004), np.log(0.02)))),
         relief_angle_deg=float(rng.uniform(0.0, 180.0)),
         freckles=int(rng.integers(1, 25)) if rng.random() < 0.25 else 0,
         creases=int(rng.integers(1, 6)) if not dermoscopic and rng.random() < 0.2 else 0,
@@ -264,10 +264,12 @@ def _random_pigments(
     """
     visible = 1.0 + 0.25 * max(basal, 0.0)
     if kind == "pigmented":
-        melanin = float(np.exp(rng.uniform(np.log(0.45), np.log(3.5)))) * visible
+        melanin = float(np.exp(rng.uniform(np.log(0.25), np.log(3.0)))) * visible
         return melanin, float(rng.uniform(0.02, 0.12)) * melanin
     if kind == "red":
-        return float(rng.uniform(-0.05, 0.08)), float(rng.uniform(0.3, 1.5)) * visible
+        return float(rng.uniform(-0.05, 0.08)), float(
+            np.exp(rng.uniform(np.log(0.15), np.log(1.3)))
+        ) * visible
     return float(rng.uniform(0.35, 1.8)) * visible, float(rng.uniform(0.3, 1.2)) * visible
 
 
@@ -288,8 +290,8 @@ def _random_artefacts(rng: np.random.Generator, domain: Domain) -> Artefacts:
         hair_width=float(rng.uniform(0.002, 0.008)),
         hair_color=(float(hair_color[0]), float(hair_color[1]), float(hair_color[2])),
         hair_curl=float(rng.uniform(0.0, 1.2)),
-        glare=float(rng.uniform(0.05, 0.7)) if rng.random() < 0.3 else 0.0,
-        glare_size=float(np.exp(rng.uniform(np.log(0.008), np.log(0.06)))),
+        glare=float(rng.uniform(0.1, 1.0)) if rng.random() < 0.3 else 0.0,
+        glare_size=float(np.exp(rng.uniform(np.log(0.004), np.log(0.03)))),
         blur=float(rng.uniform(0.0, 0.008)) if rng.random() < 0.6 else 0.0,
         motion=float(rng.uniform(0.0, 0.03)) if rng.random() < 0.1 else 0.0,
         noise=float(rng.uniform(0.0, 0.04)),
@@ -304,13 +306,13 @@ def _random_artefacts(rng: np.random.Generator, domain: Domain) -> Artefacts:
 
 
 def _random_camera(rng: np.random.Generator, skin: SkinModel, domain: Domain) -> CameraCurve:
-    warmth, tint = rng.normal(0.0, 0.12), rng.normal(0.0, 0.05)
+    warmth, tint = rng.normal(0.0, 0.12), rng.normal(0.0, 0.03)
     if domain == "dermoscopic":
         warmth *= 1.5
     # Automatic exposure brightens dark skin a little and never burns light skin out by much.
     brightest = max(even_skin_color(skin, basal_melanin(skin)))
-    automatic = (0.6 / brightest) ** float(rng.uniform(0.0, 0.5))
-    exposure = min(automatic * float(np.exp(rng.normal(0.0, 0.2))), 1.1 / brightest)
+    automatic = (0.5 / brightest) ** float(rng.uniform(0.2, 0.7))
+    exposure = min(automatic * float(np.exp(rng.normal(0.0, 0.18))), 1.1 / brightest)
     return CameraCurve(
         exposure=exposure,
         white_balance=(float(np.exp(warmth)), float(np.exp(tint)), float(np.exp(-warmth))),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.phantom import artefacts as stage
-from models.phantom import tissue as tissue_model
+from models.phantom import cloth, clutter, optics, surface
 from models.phantom.camera import expose
 from models.phantom.spec import Artefacts, CameraCurve, LesionKind, PhantomSpec
+from models.phantom.texture import Float32
+from models.phantom.tissue import Tissue, basal_melanin, grow, reflectance
 
 
 @dataclass(frozen=True)
@@ -66,36 +68,49 @@ def clean(spec: PhantomSpec) -> PhantomSpec:
 
 def render(spec: PhantomSpec) -> Phantom:
     """Draw the picture that a description determines, at the description's own size."""
-    tissue = tissue_model.grow(spec)
-    light = tissue_model.reflectance(tissue, spec.skin)
-    surface = stage.relief(spec.skin, spec.seed, spec.size_wh)
-    light *= surface[..., np.newaxis]
-    hidden = stage.cover_with_cloth(light, spec.edges, spec.seed)
-    labels = tissue.labels
-    labels[hidden] = 0
-    stage.add_glare(light, spec.artefacts, spec.seed, surface)
-    hidden |= stage.draw_over(light, spec.artefacts, spec.seed)
-    light *= stage.illumination(spec.artefacts, spec.seed, spec.size_wh)[..., np.newaxis]
+    tissue = grow(spec)
+    height = surface.relief(spec.skin, spec.seed, spec.size_wh)
+    lamp = surface.illumination(spec.artefacts, spec.seed, spec.size_wh)
+    lamp *= surface.relief_light(spec.skin, spec.seed, height)
+    borders = [
+        cloth.distance_beyond(edge, number, spec.seed, spec.size_wh)
+        for number, edge in enumerate(spec.edges)
+    ]
+    for edge, beyond in zip(spec.edges, borders, strict=True):
+        lamp *= cloth.shadow(edge, beyond)
+    light = reflectance(tissue, spec.skin, lamp)
+    optics.add_glare(light, spec.artefacts, spec.seed, height)
+    covered = _cover(light, spec, borders)
+    hidden = covered | clutter.draw_over(light, spec.artefacts, spec.seed)
     if spec.artefacts.field_radius is not None:
-        dark = stage.close_field(light, spec.artefacts.field_radius, spec.seed)
-        hidden |= dark
-        labels[dark] = 0
-    light = stage.defocus(light, spec.artefacts, spec.seed)
-    pixels = expose(light, spec.camera, spec.artefacts.noise, spec.seed)
+        covered |= optics.close_field(light, spec.artefacts.field_radius, spec.seed)
+    labels = tissue.labels
+    labels[covered] = 0
+    light = optics.defocus(light, spec.artefacts, spec.seed)
     return Phantom(
         spec=spec,
-        pixels=pixels,
+        pixels=expose(light, spec.camera, spec.artefacts.noise, spec.seed),
         mask=labels > 0,
         labels=labels,
-        skin=~hidden,
+        skin=~(hidden | covered),
         lesions=_truths(spec, tissue),
         ita_deg=spec.skin.ita_deg,
     )
 
 
-def _truths(spec: PhantomSpec, tissue: tissue_model.Tissue) -> tuple[LesionTruth, ...]:
+def _cover(light: Float32, spec: PhantomSpec, borders: Sequence[Float32]) -> NDArray[np.bool_]:
+    """Cloth, table and sticker, laid in place; true where they hide the skin."""
+    covered = np.zeros(light.shape[:2], dtype=np.bool_)
+    for number, (edge, beyond) in enumerate(zip(spec.edges, borders, strict=True)):
+        covered |= cloth.lay(light, edge, number, spec.seed, beyond)
+    if spec.artefacts.sticker is not None:
+        covered |= clutter.stick(light, spec.artefacts.sticker, spec.seed)
+    return covered
+
+
+def _truths(spec: PhantomSpec, tissue: Tissue) -> tuple[LesionTruth, ...]:
     """Measure every lesion on the pigment maps, against the basal pigments of the skin."""
-    basal = tissue_model.basal_melanin(spec.skin)
+    basal = basal_melanin(spec.skin)
     truths = []
     for label, lesion in enumerate(spec.lesions, start=1):
         inside = np.asarray(tissue.labels == label)

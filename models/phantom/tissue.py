@@ -28,6 +28,9 @@ HEMOGLOBIN_PUBLISHED = (
     (0.2988, 0.6838, 0.6657),  # Chiba University (Tsumura)
 )
 
+_FLAKE_COLOR: Rgb = (0.78, 0.74, 0.66)
+"""Linear reflectance of dry scale."""
+
 
 @dataclass(frozen=True)
 class Tissue:
@@ -116,16 +119,30 @@ def grow(spec: PhantomSpec) -> Tissue:
     return tissue
 
 
-def reflectance(tissue: Tissue, model: SkinModel) -> Float32:
-    """Linear light sent back by the skin: float32 HxWx3, 0 to 1, without shading."""
-    pigments = cv2.merge((tissue.melanin, tissue.hemoglobin))
-    vectors = np.array([model.melanin_vector, model.hemoglobin_vector], dtype=np.float32).T
-    offset = -np.log(np.array(model.dermis, dtype=np.float32))
-    density = cv2.transform(pigments, np.column_stack((vectors, offset)))
-    light = np.minimum(cv2.exp(-density), np.float32(1.0))
-    if tissue.flakes.any():
-        scale_color = np.array((0.78, 0.74, 0.68), dtype=np.float32)
-        light += tissue.flakes[..., np.newaxis] * (scale_color - light)
+def reflectance(tissue: Tissue, model: SkinModel, lamp: Float32) -> Float32:
+    """Linear light sent back by the skin.
+
+    Shading is a third direction (1, 1, 1) of optical density beside the two pigments (Tsumura et
+    al., ACM TOG 22(3), 2003).
+
+    Args:
+        tissue: The pigment maps.
+        model: The pigment vectors and the dermis.
+        lamp: float32 HxW, light falling on each pixel, 1 is even light.
+
+    Returns:
+        float32 HxWx3, 1 is white.
+    """
+    thickness = cv2.merge((tissue.melanin, tissue.hemoglobin, -cv2.log(lamp)))
+    directions = np.array([model.melanin_vector, model.hemoglobin_vector, (1.0, 1.0, 1.0)]).T
+    offset = -np.log(np.array(model.dermis))
+    light = cv2.transform(thickness, -np.column_stack((directions, offset)))
+    cv2.exp(light, dst=light)
+    rows, columns = np.nonzero(tissue.flakes)
+    if rows.size:
+        cover = tissue.flakes[rows, columns][:, np.newaxis]
+        white = np.array(_FLAKE_COLOR, dtype=np.float32) * lamp[rows, columns][:, np.newaxis]
+        light[rows, columns] += cover * (white - light[rows, columns])
     return np.asarray(light, dtype=np.float32)
 
 
@@ -180,10 +197,18 @@ def _add_lesion(tissue: Tissue, lesion: Lesion, label: int) -> None:
     tissue.melanin[rows, columns] += np.float32(lesion.melanin) * profile * pattern
     tissue.hemoglobin[rows, columns] += np.float32(lesion.hemoglobin) * profile * pattern
     if lesion.scale > 0:
-        cover = cloudy_field(rng, (inside.shape[1], inside.shape[0]), 7.0, octaves=3, roughness=0.9)
-        threshold = np.float32(np.quantile(cover, 1.0 - lesion.scale))
-        flakes = 0.75 * _smooth_step((cover - threshold) * 2.0) * profile
-        np.maximum(tissue.flakes[rows, columns], flakes, out=tissue.flakes[rows, columns])
+        _add_flakes(rng, tissue.flakes[rows, columns], lesion.scale, profile)
+
+
+def _add_flakes(rng: np.random.Generator, flakes: Float32, share: float, profile: Float32) -> None:
+    """White scale over ``share`` of a lesion, thicker in the middle of each flake, in place."""
+    size_wh = (flakes.shape[1], flakes.shape[0])
+    cover = cloudy_field(rng, size_wh, 6.0, octaves=4, roughness=0.8)
+    threshold = np.float32(np.quantile(cover[::2, ::2], 1.0 - share))
+    opacity = np.float32(rng.uniform(0.3, 0.8))
+    np.maximum(
+        flakes, opacity * _smooth_step((cover - threshold) * np.float32(0.9)) * profile, out=flakes
+    )
 
 
 def _smooth_step(value: Float32) -> Float32:
