@@ -53,7 +53,7 @@ test-train:
 	.venv-train/bin/python -m pytest -q -m train tests/train
 
 check-wheels: setup
-	$(BIN)/python -m tests.wheels
+	$(BIN)/python .ci/check_wheels.py
 
 setup: system $(VENV)/.ready
 
