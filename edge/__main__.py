@@ -17,15 +17,19 @@ _COMMANDS = {
 }
 
 
-def main() -> None:
-    """Run the command line and exit with its code."""
-    group = LazyGroup(
+def group() -> LazyGroup:
+    """The command group, without its global options."""
+    return LazyGroup(
         "dermedge",
         help="Locate and classify abnormal skin in pictures and on cameras. "
         "Research prototype. Not for diagnosis.",
         targets=_COMMANDS,
     )
-    sys.exit(run(group, __version__))
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(group(), __version__))
 
 
 if __name__ == "__main__":

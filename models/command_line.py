@@ -78,8 +78,7 @@ class LazyGroup(click.Group):
 def run(group: click.Group, version: str) -> int:
     """Run a console command and say what went wrong in one line.
 
-    A traceback is printed only with ``--debug`` among the arguments, or for an error nobody
-    foresaw.
+    A traceback is printed only with ``--debug`` among the arguments.
 
     Args:
         group: The command group; it gains ``--version`` and ``--debug`` here.

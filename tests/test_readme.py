@@ -1,0 +1,94 @@
+"""The README says only what is true: its paths exist, its tree is whole, its commands parse."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/*/*.md")])
+
+
+def fenced_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def tree_paths() -> list[str]:
+    """Paths of the tree: a folder is a line of its own, ``folder/``, files stand under it."""
+    (tree,) = (block for block in fenced_blocks("text") if "pyproject.toml" in block)
+    paths, folder = [], ""
+    for line in tree.splitlines():
+        if not line.strip():
+            continue
+        name = line.split()[0]
+        if line.startswith(" "):
+            paths.append(folder + name)
+        else:
+            folder = name if name.endswith("/") else ""
+            paths.append(name)
+    return paths
+
+
+def commands() -> list[str]:
+    lines = "".join(fenced_blocks("sh")).replace("\\\n", " ").splitlines()
+    return [line.split(" #")[0].strip() for line in lines if line.startswith("dermedge")]
+
+
+def test_every_path_of_the_tree_exists() -> None:
+    assert [path for path in tree_paths() if not (ROOT / path).exists()] == []
+
+
+def test_every_module_has_its_line_in_the_tree() -> None:
+    listed = set(tree_paths())
+    modules = {
+        str(path.relative_to(ROOT))
+        for top in ("edge", "convert", "models", "benchmarks")
+        for path in (ROOT / top).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert sorted(modules - listed) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith(("http:", "https:"))]
+    assert [link for link in local if not (document.parent / link).exists()] == []
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    asked = set(re.findall(r"`?make ([a-z-]+)", README))
+    assert asked
+    assert asked <= targets
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) >= 3
+
+
+@pytest.mark.parametrize("line", commands())
+def test_command_parses(line: str) -> None:
+    """Each command line is taken by its own parser, without being run."""
+    import convert.__main__
+    import edge.__main__
+    import models.__main__
+
+    groups = {
+        "dermedge": edge.__main__.group,
+        "dermedge-convert": convert.__main__.group,
+        "dermedge-models": models.__main__.group,
+    }
+    program, *arguments = shlex.split(line)
+    group = groups[program]()
+    if arguments[:1] in (["--help"], ["--version"]):
+        return
+    context = click.Context(group, info_name=program)
+    command = group.get_command(context, arguments[0])
+    assert command is not None, f"{program} has no command {arguments[0]!r}"
+    command.make_context(arguments[0], arguments[1:], parent=context)
