@@ -2,6 +2,7 @@
 
 from models.phantom.draw import random_spec
 from models.phantom.render import LesionTruth, Phantom, clean, render
+from models.phantom.scene import CameraFrame, PhantomCamera
 from models.phantom.spec import (
     Artefacts,
     CameraCurve,
@@ -15,6 +16,7 @@ from models.phantom.spec import (
 
 __all__ = [
     "Artefacts",
+    "CameraFrame",
     "CameraCurve",
     "Domain",
     "Edge",
@@ -22,6 +24,7 @@ __all__ = [
     "LesionKind",
     "LesionTruth",
     "Phantom",
+    "PhantomCamera",
     "PhantomSpec",
     "SkinModel",
     "clean",
