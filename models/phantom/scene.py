@@ -55,10 +55,16 @@ class PhantomCamera:
         seed: Decides skin, lesions and movement; 0 or more.
         size_wh: Size of a frame in pixels.
         fps: Frames per second: the movement is in seconds.
+        lesion_count: Lesions of the scene, at least 3; the hand moves, so some may be out of sight.
     """
 
     def __init__(
-        self, seed: int, size_wh: tuple[int, int] = (1280, 720), fps: float = 30.0
+        self,
+        seed: int,
+        size_wh: tuple[int, int] = (1280, 720),
+        fps: float = 30.0,
+        *,
+        lesion_count: int = _LESIONS,
     ) -> None:
         if min(size_wh) < 16 or fps <= 0:
             raise ValueError(
@@ -66,7 +72,7 @@ class PhantomCamera:
             )
         self.size_wh = size_wh
         self.fps = fps
-        self.spec = scene_spec(seed, size_wh)
+        self.spec = scene_spec(seed, size_wh, lesion_count)
         scene = render(self.spec)
         # OpenCV warps four bytes per pixel in two thirds of the time it takes for three.
         self._scene = cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2RGBA)
@@ -126,8 +132,8 @@ class PhantomCamera:
         )
 
 
-def scene_spec(seed: int, size_wh: tuple[int, int]) -> PhantomSpec:
-    """A large phone picture with six lesions, of every kind, and little in the way of seeing it."""
+def scene_spec(seed: int, size_wh: tuple[int, int], lesion_count: int = _LESIONS) -> PhantomSpec:
+    """A large phone picture with lesions of every kind, and little in the way of seeing it."""
     width, height = size_wh
     scale = min(_MARGIN, (_SCENE_PIXELS / (width * height)) ** 0.5)
     scene_wh = (round(width * scale), round(height * scale))
@@ -135,7 +141,7 @@ def scene_spec(seed: int, size_wh: tuple[int, int]) -> PhantomSpec:
         spec = random_spec(
             seed + 1_000_003 * attempt,
             scene_wh,
-            lesion_count=_LESIONS,
+            lesion_count=lesion_count,
             domain="clinical",
             cloth=attempt % 2 == 0,
         )
