@@ -100,6 +100,7 @@ def _scale(source: NDArray[np.uint8], target: NDArray[np.uint8], rule: ResizeRul
         return
     shrinks_x, shrinks_y = source.shape[1] > width, source.shape[0] > height
     if rule.antialias and (shrinks_x or shrinks_y):
+        source = _halved(source, (width, height))
         # Average over the axis (or both) that shrinks, then interpolate along the one that grows.
         size = (width if shrinks_x else source.shape[1], height if shrinks_y else source.shape[0])
         if size == (width, height):
@@ -108,6 +109,22 @@ def _scale(source: NDArray[np.uint8], target: NDArray[np.uint8], rule: ResizeRul
         source = cv2.resize(source, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     flag = _INTERPOLATION[rule.interpolation]
     cv2.resize(source, (width, height), dst=target, interpolation=flag)
+
+
+def _halved(source: NDArray[np.uint8], target_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Means of 2x2 pixels while that leaves twice what is wanted, for even sizes.
+
+    OpenCV's averaging is three times slower over fractions of pixels than over whole ones: at
+    1280x720 to 304 pixels it would be the largest stage outside the networks. What remains is
+    still an average over the area that an output pixel covers, except that pixels at its border
+    count in pairs.
+    """
+    height, width = source.shape[:2]
+    while width >= 4 * target_wh[0] and height >= 4 * target_wh[1] and not (width | height) % 2:
+        width, height = width // 2, height // 2
+        half = cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA)
+        source = half.astype(np.uint8, copy=False).reshape(height, width, -1)
+    return source
 
 
 def to_source(
