@@ -1,0 +1,120 @@
+"""Is a picture file whole? Decoders are too kind to say.
+
+A copy that was interrupted, or a power cut, leaves a file that is too short, or one of full length
+whose end is zeros. Pillow decodes several of these without a word: a PNG's checksums are not
+compared, a WebP carries none, and a JPEG's missing end is only sometimes noticed. The checks here
+read the file's own structure, which needs no decoding.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edge.errors import InputError
+
+BLANK_TAIL_BYTES = 512
+"""A compressed file that ends in this many zeros was never fully written: one disk sector."""
+
+_CRC_PIECE_BYTES = 1 << 20
+_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0..7: no length follows
+_JPEG_EOI, _JPEG_SOS = 0xD9, 0xDA
+
+# In entropy-coded data FF is followed by 00 (a stuffed FF), RST0..7, or another FF (padding).
+_JPEG_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def check_whole(path: Path, picture_format: str) -> None:
+    """Refuse a picture file that ends too early.
+
+    Args:
+        path: A regular file of at least one byte.
+        picture_format: Pillow's name of its format; those without a check here pass.
+
+    Raises:
+        InputError: The file is cut off, damaged, or ends in zeros.
+    """
+    check = _CHECKS.get(picture_format)
+    if check is None:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        fault = check(data)
+    if fault is not None:
+        raise cut_off(path, fault)
+
+
+def cut_off(path: Path, fault: str) -> InputError:
+    """The error for a file that is not whole."""
+    return InputError(
+        f"a whole file in {printable(path)}",
+        got=fault,
+        next_step="copy the file again from where it came from",
+    )
+
+
+def printable(path: Path | str) -> str:
+    """A file name for messages: bytes that are no UTF-8 and control characters become ``?``."""
+    text = str(path).encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def ends_blank(data: mmap.mmap) -> bool:
+    """True where the last sector of ``data`` holds nothing but zeros."""
+    tail = data[-BLANK_TAIL_BYTES:]
+    return len(tail) == BLANK_TAIL_BYTES and not any(tail)
+
+
+def _jpeg_fault(data: mmap.mmap) -> str | None:
+    """Walk the segments (ITU-T T.81, annex B) up to the end-of-image marker."""
+    position = 2
+    while position + 2 <= len(data):
+        marker = data[position + 1]
+        if data[position] != 0xFF:
+            return f"damaged data at byte {position} of {len(data)}"
+        position += 1 if marker == 0xFF else 2
+        if marker == _JPEG_EOI:
+            return None
+        if marker in _JPEG_STANDALONE or marker == 0xFF:
+            continue
+        position += int.from_bytes(data[position : position + 2], "big")
+        if marker == _JPEG_SOS:
+            found = _JPEG_NEXT_MARKER.search(data, position)
+            if found is None:
+                break
+            position = found.start()
+    return f"a JPEG that ends after {len(data)} bytes, in the middle of the picture"
+
+
+def _png_fault(data: mmap.mmap) -> str | None:
+    """Walk the chunks (W3C PNG, section 5) up to IEND, comparing each checksum."""
+    position = 8
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        end = position + 8 + length
+        if end + 4 > len(data):
+            break
+        crc = 0
+        for start in range(position + 4, end, _CRC_PIECE_BYTES):
+            crc = zlib.crc32(data[start : min(end, start + _CRC_PIECE_BYTES)], crc)
+        if crc != int.from_bytes(data[end : end + 4], "big"):
+            return f"a PNG whose part at byte {position} has a wrong checksum"
+        if kind == b"IEND":
+            return None
+        position = end + 4
+    return f"a PNG that ends after {len(data)} bytes, in the middle of the picture"
+
+
+def _blank_fault(data: mmap.mmap) -> str | None:
+    return "a file whose end holds only zeros" if ends_blank(data) else None
+
+
+_CHECKS: Mapping[str, Callable[[mmap.mmap], str | None]] = {
+    "JPEG": _jpeg_fault,
+    "MPO": _jpeg_fault,
+    "PNG": _png_fault,
+    "WEBP": _blank_fault,
+}

@@ -1,0 +1,308 @@
+"""Decodes one still picture into upright RGB pixels, or says why not.
+
+What a file may hold, and what becomes of it (each with a note that travels in the Result):
+
+===================  ===========================================================================
+grey, black/white    the same value in R, G and B
+palette              its colours
+16 bit per channel   divided by 257 and rounded, so that 65535 becomes 255
+CMYK                 converted by its colour profile, else by plain subtraction
+alpha                transparent parts laid over white
+colour profile       converted to sRGB, the space in which all colour is measured here
+EXIF orientation     turned upright; all coordinates are those of the upright picture
+several pages        the first one
+===================  ===========================================================================
+
+A picture is turned into pixels in strips, so that at most two whole copies exist: Pillow's own
+(4 bytes per RGB pixel) and the result (3 bytes per pixel).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import struct
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from edge.errors import InputError
+from edge.frame import Frame
+from edge.sources import rgb_strips
+from edge.sources.integrity import check_whole, cut_off, printable
+
+MAX_PIXELS = 200_000_000
+"""Larger pictures are refused: decoding takes about 7 bytes per pixel, here 1.4 GB."""
+
+_READERS = (
+    JpegImagePlugin.JpegImageFile,  # also opens MPO, a JPEG with further pictures behind it
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile,
+    BmpImagePlugin.BmpImageFile,
+)
+_FORMATS = tuple(reader.format for reader in _READERS)
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
+)
+
+_STRIP_ROWS = 256
+_EXIF_ORIENTATION, _TIFF_BITS = 274, 258
+
+# A view of the upright picture that has the stored picture's shape: writing the stored rows into
+# it turns them upright on the way. Keys are EXIF 2.3 orientations.
+_STORED_VIEWS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded still: ``pixels`` HxWx3 uint8 RGB, upright, C-contiguous, and what was done."""
+
+    pixels: NDArray[np.uint8]
+    notes: tuple[str, ...]
+
+
+def frame_from_picture(path: Path, source: str, frame_id: int = 0) -> Frame:
+    """Decode ``path`` into a frame; the caller owns its pixels.
+
+    Raises:
+        InputError: See :func:`decode_picture`.
+    """
+    picture = decode_picture(path)
+    return Frame(
+        pixels=picture.pixels,
+        frame_id=frame_id,
+        source=source,
+        captured_ns=None,
+        captured_clock=None,
+        captured_by="file",
+        notes=picture.notes,
+    )
+
+
+def decode_picture(path: Path) -> Picture:
+    """Read one picture file.
+
+    Raises:
+        InputError: The file cannot be opened, is empty, cut off, damaged, not JPEG, PNG,
+            WebP, TIFF or BMP, or has more than :data:`MAX_PIXELS`.
+    """
+    _check_readable(path)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with _opened(path) as image:
+                check_whole(path, image.format or "")
+                picture = _decode(path, image)
+    except UnidentifiedImageError as error:
+        raise _no_picture(path) from error
+    except MemoryError as error:
+        raise InputError(
+            f"memory to decode {printable(path)}",
+            got="too little",
+            next_step="reduce the picture or cut it into parts",
+        ) from error
+    except InputError:
+        raise
+    except Exception as error:  # fuzzed, Pillow raised SyntaxError, TypeError, struct.error, ...
+        fault = f"data that cannot be decoded ({type(error).__name__}: {error})"
+        raise cut_off(path, fault) from error
+    remarks = dict.fromkeys(printable(str(warning.message)) for warning in caught)
+    return Picture(picture.pixels, (*picture.notes, *remarks))
+
+
+def _check_readable(path: Path) -> None:
+    """Refuse what is no regular file with content: opening a pipe, for one, would wait for ever."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(
+                f"a file at {printable(path)}",
+                got="a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device",
+                next_step="give a picture, a video or a folder of them",
+            )
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"a readable file at {printable(path)}",
+            got=error.strerror or str(error),
+            next_step="check the path and its permissions",
+        ) from error
+    if status.st_size == 0:
+        raise cut_off(path, "a file of 0 bytes")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture, its header read, within this module's own limit of size."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is below the 12,000x9,000 we promise
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise InputError(
+                    f"at most {MAX_PIXELS:,} pixels in {printable(path)}",
+                    got=f"{width:,} x {height:,}",
+                    next_step="reduce the picture or cut it into parts",
+                )
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def _without_library_messages(picture_format: str | None) -> Iterator[None]:
+    """Keep libtiff from writing to stderr behind our back; what it says comes as an error, too.
+
+    Other threads' messages are lost meanwhile, so it is done for TIFF only.
+    """
+    if picture_format != "TIFF":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as sink:
+            os.dup2(sink.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _no_picture(path: Path) -> InputError:
+    with path.open("rb") as file:
+        start = file.read(64)
+    is_text = not set(start) - set(range(32, 127)) - set(b"\t\r\n")
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"heim", b"avif"):
+        got, remedy = "a HEIC or AVIF picture", "export it as JPEG"
+    elif is_text:
+        got, remedy = "text", "give the picture itself"
+    else:
+        got, remedy = f"a file that starts with {start[:8].hex(' ')}", "convert it to JPEG or PNG"
+    names = "JPEG, PNG, WebP, TIFF or BMP"
+    return InputError(f"a picture ({names}) in {printable(path)}", got=got, next_step=remedy)
+
+
+def _decode(path: Path, image: Image.Image) -> Picture:
+    notes: list[str] = []
+    stored = _stored(path, image, notes)
+    to_rgb = rgb_strips.RgbConverter(image, notes)
+    width, height = stored.size_wh
+    turned = stored.orientation >= 5
+    upright = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    view = _STORED_VIEWS[stored.orientation](upright)
+    for row, strip in stored.strips:
+        view[row : row + strip.height] = np.asarray(to_rgb(strip))
+    to_rgb.finish()
+    if stored.orientation != 1:
+        notes.append(f"turned upright (EXIF orientation {stored.orientation})")
+    return Picture(upright, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The picture as it lies in the file: ``strips`` yields (first row, at most 256 rows)."""
+
+    size_wh: tuple[int, int]
+    orientation: int
+    strips: Iterator[tuple[int, Image.Image]]
+
+
+def _stored(path: Path, image: Image.Image, notes: list[str]) -> _Stored:
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        notes.append(f"the first of {image.n_frames} pages")  # type: ignore[attr-defined]
+    if _bits_per_channel(path, image) == 16:
+        with _without_library_messages(image.format):
+            values = _sixteen_bit(path)
+        notes.append("16 bit per channel scaled to 8")
+        # OpenCV has turned a TIFF already.
+        orientation = 1 if image.format == "TIFF" else _orientation(image, notes)
+        return _Stored((values.shape[1], values.shape[0]), orientation, _array_strips(values))
+    _check_mode(path, image)
+    with _without_library_messages(image.format):
+        image.load()
+    # Only now: a PNG may tell its orientation after its pixels, and a loaded TIFF is upright.
+    return _Stored(image.size, _orientation(image, notes), _image_strips(image))
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> int:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        notes.append(f"EXIF not readable, taken as upright ({error})")
+        return 1
+    return orientation if orientation in _STORED_VIEWS else 1
+
+
+def _bits_per_channel(path: Path, image: Image.Image) -> int:
+    """Bits of the file, which Pillow's mode does not tell: it opens 16-bit RGB as 8-bit."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return int(file.read(25)[24])  # IHDR: length, type, width, height, then the depth
+    if image.format == "TIFF":
+        bits: tuple[int, ...] = image.tag_v2.get(_TIFF_BITS, (8,))  # type: ignore[attr-defined]
+        return max(bits)
+    return 8
+
+
+def _check_mode(path: Path, image: Image.Image) -> None:
+    if image.mode not in rgb_strips.MODES:
+        raise InputError(
+            f"8 or 16 bit grey, RGB, palette or CMYK in {printable(path)}",
+            got=f"a picture of mode {image.mode}",
+            next_step="convert it to an 8-bit RGB JPEG or PNG",
+        )
+
+
+def _sixteen_bit(path: Path) -> NDArray[np.uint16]:
+    """HxW or HxWx3/4 uint16 (BGR order) by OpenCV: Pillow would cut the lower byte off."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype != np.uint16:
+        raise ValueError("16-bit data of a kind that OpenCV cannot read")
+    return stored.astype(np.uint16, copy=False)
+
+
+def _image_strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    for row in range(0, image.height, _STRIP_ROWS):
+        yield row, image.crop((0, row, image.width, min(row + _STRIP_ROWS, image.height)))
+
+
+def _array_strips(stored: NDArray[np.uint16]) -> Iterator[tuple[int, Image.Image]]:
+    to_rgb_order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+    for row in range(0, stored.shape[0], _STRIP_ROWS):
+        strip = cv2.convertScaleAbs(stored[row : row + _STRIP_ROWS], alpha=1.0 / 257.0)
+        if strip.ndim == 3 and strip.shape[2] in to_rgb_order:
+            strip = cv2.cvtColor(strip, to_rgb_order[strip.shape[2]])
+        yield row, Image.fromarray(strip)
