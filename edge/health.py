@@ -1,0 +1,239 @@
+"""How the camera loop is doing: rolling figures, one line of them, and the summary at the end."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.errors import DermedgeError
+from edge.mailbox import IdGaps
+from edge.result import Result, Stage
+
+ROLLING = 2000
+"""Medians and percentiles are of at most this many newest values: a service runs for weeks."""
+
+_MESSAGES_KEPT = 5
+"""Different problems that the summary repeats in words; all are counted."""
+
+_UNFORESEEN_EXIT = 5
+
+
+class Samples:
+    """The newest values of one measure; count and maximum are over all of them."""
+
+    def __init__(self, keep: int = ROLLING) -> None:
+        self._values: deque[float] = deque(maxlen=keep)
+        self.count = 0
+        self.maximum = math.nan
+
+    def add(self, value: float) -> None:
+        """Take in one value."""
+        self._values.append(value)
+        self.maximum = value if self.count == 0 else max(self.maximum, value)
+        self.count += 1
+
+    @property
+    def median(self) -> float:
+        """Median of the kept values; NaN where there is none."""
+        return float(np.median(list(self._values))) if self._values else math.nan
+
+    @property
+    def p95(self) -> float:
+        """95th percentile of the kept values (linear interpolation); NaN where there is none."""
+        return float(np.percentile(list(self._values), 95)) if self._values else math.nan
+
+
+class Tally:
+    """What one stretch of time contained: answers, regions, latencies, ages."""
+
+    def __init__(self) -> None:
+        self.stages: dict[Stage, Samples] = {}
+        self.age_ms = Samples()
+        self.statuses: Counter[str] = Counter()
+        self.classes: Counter[str] = Counter()
+        self.regions = 0
+        self.most_regions = 0
+        self.not_classified = 0
+        self._first_s = self._last_s = math.nan
+
+    def add(
+        self, result: Result, extra_ms: dict[Stage, float], age_ms: float | None, now_s: float
+    ) -> None:
+        """Account for one analyzed frame."""
+        for stage, value_ms in (*result.timings_ms.items(), *extra_ms.items()):
+            self.stages.setdefault(stage, Samples()).add(value_ms)
+        if age_ms is not None:
+            self.age_ms.add(age_ms)
+        self._first_s = now_s if not self.statuses else self._first_s
+        self._last_s = now_s
+        self.statuses[result.status] += 1
+        regions = result.regions or ()
+        self.regions += len(regions)
+        self.most_regions = max(self.most_regions, len(regions))
+        self.not_classified += result.regions_not_classified
+        for region in regions:
+            if region.abstained:
+                self.classes["uncertain"] += 1
+            elif region.classes:
+                self.classes[region.classes[0].label] += 1
+
+    @property
+    def analyses(self) -> int:
+        """Analyzed frames."""
+        return self.statuses.total()
+
+    @property
+    def per_second(self) -> float:
+        """Analyses per second; n of them make n-1 intervals, so NaN below two."""
+        span_s = self._last_s - self._first_s
+        return (self.analyses - 1) / span_s if span_s > 0.0 else math.nan
+
+
+class Health:
+    """Counts and times everything the loop does.
+
+    Only :meth:`note` and what calls it may be used from another thread than the loop's.
+
+    Args:
+        line_every_s: Time between two health lines.
+    """
+
+    def __init__(self, line_every_s: float = 10.0) -> None:
+        self.total = Tally()
+        self.recent = Tally()
+        self.worst_exit_code = 0
+        self.read_failures = 0
+        self._line_every_s = line_every_s
+        self._next_line_s = time.monotonic() + line_every_s
+        self._lock = threading.Lock()  # of the problems: the source's thread notes them too
+        self._problems: dict[str, int] = {}
+        self._size_wh: tuple[int, int] | None = None
+        self._source = "no frame seen"
+
+    def frame_done(
+        self, result: Result, *, draw_ms: float | None, present_ms: float, age_ms: float | None
+    ) -> None:
+        """Account for one analyzed frame.
+
+        Args:
+            result: What was found.
+            draw_ms: Time of the overlay; ``None`` where nothing was drawn.
+            present_ms: Time of all sinks together.
+            age_ms: From the capture to the return of the first sink; ``None`` where the capture
+                has no time on this machine's clock (recordings, stills).
+        """
+        extra_ms = {Stage.PRESENT: present_ms}
+        if draw_ms is not None:
+            extra_ms = {Stage.DRAW: draw_ms, **extra_ms}
+        now_s = time.monotonic()
+        for tally in (self.total, self.recent):
+            tally.add(result, extra_ms, age_ms, now_s)
+        self._source, self._size_wh = result.frame.source, result.frame.size_wh
+
+    def read_failed(self, what: str, error: Exception) -> None:
+        """Count a frame that the source could not give; it may still recover."""
+        self.read_failures += 1
+        self.note(what, error)
+
+    def failed(self, what: str, error: Exception) -> None:
+        """Note a failure that makes the program's exit code that of ``error``, at least."""
+        self.exit_with(error)
+        self.note(what, error)
+
+    def exit_with(self, error: Exception) -> None:
+        """Make the program's exit code that of ``error``, at least; the highest one wins."""
+        self.worst_exit_code = max(self.worst_exit_code, exit_code_of(error))
+
+    def note(self, what: str, error: Exception) -> None:
+        """Keep a problem's words for the summary; the same words again are counted."""
+        words = f"{what}: {error}"
+        with self._lock:
+            if words in self._problems or len(self._problems) < _MESSAGES_KEPT:
+                self._problems[words] = self._problems.get(words, 0) + 1
+
+    # --- words ----------------------------------------------------------------------------------
+
+    def line_when_due(self, put_ids: IdGaps, taken_ids: IdGaps) -> str | None:
+        """The health line of the time since the last one, or ``None`` where it is not time yet."""
+        if time.monotonic() < self._next_line_s:
+            return None
+        self._next_line_s = time.monotonic() + self._line_every_s
+        recent, self.recent = self.recent, Tally()
+        analyze = recent.stages.get(Stage.TOTAL, Samples())
+        parts = [
+            f"{_number(recent.per_second, '.1f')} analyses/s",
+            f"analysis {_number(analyze.median)} ms (p95 {_number(analyze.p95)})",
+            f"frame age {_number(recent.age_ms.median)} ms (p95 {_number(recent.age_ms.p95)}, "
+            f"max {_number(recent.age_ms.maximum)})",
+            f"{recent.regions / max(1, recent.analyses):.1f} regions/frame",
+            f"in all {put_ids.seen} captured, {taken_ids.seen} analyzed, "
+            f"{taken_ids.missing} dropped, {self.read_failures} failed reads",
+        ]
+        return "health: " + ", ".join(parts)
+
+    def summary(self, put_ids: IdGaps, taken_ids: IdGaps, ended: str) -> str:
+        """Several readable lines for the end of a run; ``ended`` says why it ended."""
+        total = self.total
+        size = "" if self._size_wh is None else f", {self._size_wh[0]}x{self._size_wh[1]}"
+        rows = [("Source", f"{self._source}{size}; ended by {ended}")]
+        rows.append(("Frames", self._frames_words(put_ids, taken_ids)))
+        rows.append(("Answers", _counts(total.statuses) or "none"))
+        rows.append(("Regions", _regions_words(total)))
+        rows.append(("Classes", _counts(total.classes) or "none"))
+        rows.append(("Frame age", _age_words(total.age_ms)))
+        lines = [f"{name:<11}{words}" for name, words in rows]
+        lines += _latency_table(total.stages)
+        for words, count in self._problems.items():
+            lines.append(f"{'Problem':<11}{words}" + (f" ({count} times)" if count > 1 else ""))
+        return "\n".join(lines)
+
+    def _frames_words(self, put_ids: IdGaps, taken_ids: IdGaps) -> str:
+        offered = taken_ids.seen + taken_ids.missing
+        share = taken_ids.missing / offered if offered else 0.0
+        words = (
+            f"{put_ids.seen} captured, {taken_ids.seen} analyzed "
+            f"({_number(self.total.per_second, '.1f')} per second), "
+            f"{taken_ids.missing} dropped ({share:.0%}; {put_ids.missing} of them by the source)"
+        )
+        return words + (f", {self.read_failures} failed reads" if self.read_failures else "")
+
+
+def exit_code_of(error: Exception) -> int:
+    """Exit code that an error asks for: its own, or 5 for one nobody foresaw."""
+    return error.exit_code if isinstance(error, DermedgeError) else _UNFORESEEN_EXIT
+
+
+def _number(value: float, spec: str = ".0f") -> str:
+    return "-" if math.isnan(value) else format(value, spec)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common())
+
+
+def _regions_words(tally: Tally) -> str:
+    per_frame = tally.regions / max(1, tally.analyses)
+    words = f"{tally.regions}, {per_frame:.1f} per frame, at most {tally.most_regions}"
+    return words + (f"; {tally.not_classified} not classified" if tally.not_classified else "")
+
+
+def _age_words(age_ms: Samples) -> str:
+    if age_ms.count == 0:
+        return "unknown (no capture time on this machine's clock)"
+    return f"median {age_ms.median:.0f} ms, p95 {age_ms.p95:.0f} ms, max {age_ms.maximum:.0f} ms"
+
+
+def _latency_table(stages: dict[Stage, Samples]) -> Sequence[str]:
+    if not stages:
+        return []
+    lines = [f"{'Latency':<11}{'stage':<10}{'median':>10}{'p95':>10}"]
+    for stage in Stage:
+        if stage in stages:
+            median, p95 = stages[stage].median, stages[stage].p95
+            lines.append(f"{'':<11}{stage.value:<10}{median:>7.1f} ms{p95:>7.1f} ms")
+    return lines

@@ -1,0 +1,123 @@
+"""Writes Results as JSON lines: one line for each frame, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from edge.errors import InputError, RequestError
+from edge.result import SCHEMA
+from edge.sinks.base import Shot
+
+_OURS = b'{"schema": "' + SCHEMA.encode() + b'"'
+_BLOCK_BYTES = 65536
+
+
+class JsonlSink:
+    """Appends one ``dermedge.result/1`` object a line to a file.
+
+    Each line is handed to the kernel in one ``write`` call before :meth:`write` returns, so a
+    killed program leaves whole lines only. A line that a full disk cut short is taken back. A file
+    that a power cut left with an unfinished last line is continued after its last whole line.
+
+    Args:
+        path: File to write; its folder is made where missing. An existing file of Results is
+            continued, any other file is refused.
+        overwrite: Begin an existing file of Results anew.
+    """
+
+    wants_drawn = False
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self.name = f"jsonl {path}"
+        self._path = path
+        self._overwrite = overwrite
+        self._file: int | None = None
+        self._regular = True
+
+    def open(self) -> None:
+        """Open the file for appending.
+
+        Raises:
+            RequestError: The file exists and holds something else than Results.
+            InputError: The file or its folder cannot be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+            self._file = os.open(self._path, flags, 0o644)
+            self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
+            if self._regular:
+                self._continue(self._file)
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def write(self, shot: Shot) -> bool:
+        """Write one line.
+
+        Raises:
+            InputError: The disk is full or gone; no part of the line stays in the file.
+        """
+        if self._file is None:
+            raise ValueError("the sink must be opened before it is written")
+        text = json.dumps(shot.result.to_json_dict(), allow_nan=False, ensure_ascii=False)
+        line = text.encode("utf-8") + b"\n"
+        try:
+            before = os.fstat(self._file).st_size
+            written = os.write(self._file, line)
+            if written < len(line):
+                written += os.write(self._file, line[written:])
+        except OSError as error:
+            if self._regular:
+                os.ftruncate(self._file, before)
+            raise self._not_written(error) from error
+        return True
+
+    def close(self) -> None:
+        """Bring the lines to the disk itself and close the file."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            if self._regular:
+                os.fsync(file)
+        except OSError as error:
+            raise self._not_written(error) from error
+        finally:
+            os.close(file)
+
+    def _continue(self, file: int) -> None:
+        size = os.fstat(file).st_size
+        if size == 0:
+            return
+        head = os.pread(file, len(_OURS), 0)
+        if head != _OURS[: len(head)]:
+            raise RequestError(
+                f"a new file, or one of {SCHEMA} lines to continue",
+                got=f"{self._path} with other content",
+                next_step="name another file, or move this one away",
+            )
+        end = 0 if self._overwrite else _after_last_newline(file, size)
+        if end < size:
+            os.ftruncate(file, end)
+
+    def _not_written(self, error: OSError) -> InputError:
+        return InputError(
+            f"to write Results to {self._path}",
+            got=error.strerror or str(error),
+            next_step="free some space or choose another place with --sink jsonl:PATH",
+        )
+
+
+def _after_last_newline(file: int, size: int) -> int:
+    """Bytes up to and with the last newline: from the end back, for the file may be long."""
+    end = size
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        newline = os.pread(file, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

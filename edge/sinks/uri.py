@@ -1,0 +1,109 @@
+"""Makes sinks from the way a user names them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edge.errors import RequestError
+from edge.sinks.base import Sink
+from edge.uri import Kind, Uri, parse_uri, whole_number
+
+KINDS: Mapping[str, Kind] = {
+    "window": Kind("window"),
+    "headless": Kind("headless"),
+    "video": Kind("video:PATH"),
+    "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
+    "jsonl": Kind("jsonl:PATH"),
+}
+
+_log = logging.getLogger("dermedge.sink")
+
+
+def parse_sink(text: str) -> Uri:
+    """Read one sink's name, without making it.
+
+    Raises:
+        RequestError: The kind or option is unknown, or a path is missing or too much.
+    """
+    uri = parse_uri(text, KINDS, "sink")
+    needs_path = KINDS[uri.kind].form != uri.kind
+    if needs_path != bool(uri.place):
+        raise RequestError(
+            f"a sink written as {KINDS[uri.kind].form}",
+            got=repr(text),
+            next_step="add the path" if needs_path else "leave the path out",
+        )
+    return uri
+
+
+def sinks_from_uris(texts: Sequence[str], *, fps: float, overwrite: bool) -> list[Sink]:
+    """The named sinks, window first so that the frame age is that of the screen; none is open.
+
+    Args:
+        texts: ``window``, ``headless``, ``video:PATH``, ``png:DIR?every=N``, ``jsonl:PATH``;
+            empty takes a window where there is a display, and else nothing.
+        fps: Frames per second that a video is to be played at.
+        overwrite: Replace what an earlier run left.
+
+    Raises:
+        RequestError: A name is wrong, two write the same place, or a place holds an earlier run.
+    """
+    if not texts:
+        return [_window_or_none()]
+    uris = [parse_sink(text) for text in texts]
+    places = [(u.kind, Path(u.place).resolve() if u.place else None) for u in uris]
+    for text, place in zip(texts, places, strict=True):
+        if places.count(place) > 1:
+            raise RequestError(
+                "each sink once", got=f"{text!r} twice", next_step="give each its own path"
+            )
+    sinks = [_sink(uri, fps, overwrite) for uri in uris]
+    return sorted(sinks, key=lambda sink: sink.name != "window")
+
+
+def _sink(uri: Uri, fps: float, overwrite: bool) -> Sink:
+    if uri.kind == "window":
+        from edge.sinks.window import WindowSink
+
+        return WindowSink()
+    if uri.kind == "headless":
+        from edge.sinks.headless import HeadlessSink
+
+        return HeadlessSink()
+    path = Path(uri.place)
+    if uri.kind == "jsonl":
+        from edge.sinks.jsonl import JsonlSink
+
+        return JsonlSink(path, overwrite=overwrite)
+    if not overwrite:
+        _refuse_earlier_run(uri.kind, path)
+    if uri.kind == "png":
+        from edge.sinks.png import PngSink
+
+        return PngSink(path, every=uri.options.get("every", 1))
+    from edge.sinks.video import VideoSink
+
+    return VideoSink(path, fps=fps)
+
+
+def _refuse_earlier_run(kind: str, path: Path) -> None:
+    holds = path.is_dir() and any(path.glob("*.overlay.png")) if kind == "png" else path.exists()
+    if holds:
+        raise RequestError(
+            f"a place of its own for {kind}",
+            got=f"{path}, which holds an earlier run",
+            next_step="choose another one, or add --overwrite",
+        )
+
+
+def _window_or_none() -> Sink:
+    from edge.sinks.headless import HeadlessSink
+    from edge.sinks.window import WindowSink, why_no_display
+
+    reason = why_no_display()
+    if reason is None:
+        return WindowSink()
+    _log.warning("no window, because of %s; results are only counted (see --sink)", reason)
+    return HeadlessSink()

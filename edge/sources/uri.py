@@ -1,0 +1,90 @@
+"""Makes a source from the way a user names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge.errors import RequestError
+from edge.sources.base import Source
+from edge.uri import Kind, Uri, number, parse_uri, size_wh, split_kind, whole_number
+
+KINDS: Mapping[str, Kind] = {
+    "synthetic": Kind(
+        "synthetic:SEED?size=WxH&fps=N&regions=N",
+        {
+            "size": size_wh(64, 4096),
+            "fps": number(0.1, 240.0),
+            "regions": whole_number(3, 40),
+        },
+    ),
+    "files": Kind("files:PATH"),
+}
+
+_LATER = ("v4l2", "argus", "picamera2")
+"""Kinds that the design names and this version does not have yet."""
+
+_DEFAULT_SEED = 7
+
+
+def parse_source(text: str) -> Uri:
+    """Read a source's name, without making it and without looking at the disk for ``files:``.
+
+    Raises:
+        RequestError: No such kind or option.
+    """
+    kind, _ = split_kind(text)
+    if kind in _LATER:
+        raise RequestError(
+            "a source of the kind synthetic: or files: (this version has no live cameras)",
+            got=repr(text),
+            next_step="use synthetic:, or give the path of a picture, a folder or a video",
+        )
+    is_path = kind not in KINDS and text not in KINDS and (not kind or Path(text).exists())
+    uri = Uri("files", text, {}) if is_path else parse_uri(text, KINDS, "source")
+    if uri.kind == "synthetic" and uri.place:
+        try:
+            whole_number(0, 999_999_999)(uri.place)
+        except ValueError as error:
+            raise RequestError(
+                f"a seed that {error} in synthetic:SEED", got=repr(uri.place), next_step="try 7"
+            ) from None
+    return uri
+
+
+def source_from_uri(text: str) -> Source:
+    """The source that ``text`` names; nothing is opened yet.
+
+    Args:
+        text: ``synthetic:``, ``synthetic:7?size=1280x720&fps=30&regions=8``, ``files:PATH``, or
+            the plain path of a picture, a folder or a video.
+
+    Raises:
+        RequestError: No such kind, option or path.
+    """
+    uri = parse_source(text)
+    return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place)
+
+
+def _synthetic(uri: Uri) -> Source:
+    from edge.sources.synthetic import SyntheticSource
+
+    options = uri.options
+    return SyntheticSource(
+        int(uri.place or _DEFAULT_SEED),
+        size_wh=options.get("size", (1280, 720)),
+        fps=options.get("fps", 30.0),
+        lesion_count=options.get("regions", 6),
+    )
+
+
+def _files(place: str) -> Source:
+    if not place or not Path(place).exists():
+        raise RequestError(
+            "the path of a picture, a folder or a video",
+            got=f"{place!r}, which does not exist" if place else "no path",
+            next_step="check the spelling",
+        )
+    from edge.sources.files import FilesSource
+
+    return FilesSource([Path(place)])
