@@ -30,7 +30,8 @@ def expose(light: Float32, camera: CameraCurve, noise: float, seed: int) -> Uint
         uint8 HxWx3 RGB.
     """
     gains = np.array(camera.white_balance, dtype=np.float32) * np.float32(camera.exposure)
-    light = cv2.transform(light, _color_matrix(camera.saturation) @ np.diag(gains))
+    matrix = _color_matrix(camera.saturation) @ np.diag(gains)
+    light = np.asarray(cv2.transform(light, matrix), dtype=np.float32)
     np.maximum(light, np.float32(0.0), out=light)
     if noise > 0:
         sigma = cv2.sqrt(light + np.float32(0.0225))
@@ -46,7 +47,8 @@ def _color_matrix(saturation: float) -> Float32:
     """Mix each channel with the luminance (Rec. 709 weights)."""
     luminance = np.array([[0.2126, 0.7152, 0.0722]] * 3, dtype=np.float32)
     identity = np.eye(3, dtype=np.float32)
-    return luminance * np.float32(1.0 - saturation) + identity * np.float32(saturation)
+    mixed = luminance * (1.0 - saturation) + identity * saturation
+    return np.asarray(mixed, dtype=np.float32)
 
 
 @lru_cache(maxsize=4)

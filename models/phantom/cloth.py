@@ -33,16 +33,17 @@ def distance_beyond(edge: Edge, number: int, seed: int, size_wh: tuple[int, int]
     offset = (edge.waviness * wave - edge.distance).astype(np.float32)
     along = (y * cos - x * sin) * np.float32(511 / 5.0) + np.float32(255.5)
     index = np.clip(along, 0, 511).astype(np.intp)
-    return (x * cos + y * sin) + offset[index]
+    return np.asarray((x * cos + y * sin) + offset[index], dtype=np.float32)
 
 
 def shadow(edge: Edge, beyond: Float32) -> Float32:
     """Light that is left on the skin near a border: float32 HxW, a factor up to 1."""
     if edge.limb:  # the arm is round and turns away from the light
         fall = np.clip(beyond * np.float32(-1.0 / 0.22), np.float32(0.0), np.float32(1.0))
-        return np.float32(0.35) + np.float32(0.65) * np.sqrt(fall * (np.float32(2.0) - fall))
+        turned = np.sqrt(fall * (np.float32(2.0) - fall))
+        return np.asarray(np.float32(0.35) + np.float32(0.65) * turned, dtype=np.float32)
     near = np.exp(np.minimum(beyond, np.float32(0.0)) * np.float32(1.0 / 0.02))
-    return np.float32(1.0) - np.float32(0.45) * near
+    return np.asarray(np.float32(1.0) - np.float32(0.45) * near, dtype=np.float32)
 
 
 def lay(light: Float32, edge: Edge, number: int, seed: int, beyond: Float32) -> Bool:

@@ -42,6 +42,11 @@ _CLOTH_COLORS: tuple[Rgb, ...] = (
     (0.20, 0.50, 0.42),  # pale green
     (0.25, 0.08, 0.35),  # purple
 )
+_SCALE_COLORS: tuple[Rgb, ...] = (
+    (0.78, 0.74, 0.66),  # dry scale
+    (0.55, 0.40, 0.16),  # yellow keratin
+    (0.06, 0.022, 0.018),  # dry blood
+)
 _STICKER_COLORS: tuple[Rgb, ...] = (
     (0.02, 0.45, 0.80),
     (0.75, 0.60, 0.05),
@@ -160,6 +165,8 @@ def _random_lesions(
     if domain == "dermoscopic":
         drawn = min(drawn, 1)
     count = drawn if count is None else count
+    if rng.random() < 0.6:  # most people have one thing at a time
+        kinds = (kinds[int(rng.integers(len(kinds)))],)
     fills_frame = count == 1 and rng.random() < 0.06
     lesions: list[Lesion] = []
     for _ in range(count):
@@ -241,7 +248,9 @@ def _random_lesion(
         clearing=_random_clearing(rng, kind, radius),
         texture=textures[int(rng.integers(2 if red else 4))],
         contrast=float(rng.uniform(0.05, 0.5)),
-        scale=float(rng.uniform(0.05, 0.4)) if rng.random() < (0.3 if red else 0.08) else 0.0,
+        core=float(rng.uniform(-0.5, 0.9)) if rng.random() < 0.35 else 0.0,
+        scale=float(rng.uniform(0.05, 0.5)) if rng.random() < (0.3 if red else 0.12) else 0.0,
+        scale_color=_SCALE_COLORS[int(rng.choice(3, p=(0.6, 0.25, 0.15)))],
         satellites=int(rng.integers(1, 5)) if rng.random() < 0.12 else 0,
     )
 
@@ -290,7 +299,7 @@ def _random_artefacts(rng: np.random.Generator, domain: Domain) -> Artefacts:
         hair_width=float(rng.uniform(0.002, 0.008)),
         hair_color=(float(hair_color[0]), float(hair_color[1]), float(hair_color[2])),
         hair_curl=float(rng.uniform(0.0, 1.2)),
-        glare=float(rng.uniform(0.1, 1.0)) if rng.random() < 0.3 else 0.0,
+        glare=float(rng.uniform(0.1, 1.0)) if rng.random() < 0.22 else 0.0,
         glare_size=float(np.exp(rng.uniform(np.log(0.004), np.log(0.03)))),
         blur=float(rng.uniform(0.0, 0.008)) if rng.random() < 0.6 else 0.0,
         motion=float(rng.uniform(0.0, 0.03)) if rng.random() < 0.1 else 0.0,

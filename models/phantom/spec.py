@@ -33,7 +33,9 @@ class Lesion:
         clearing: How much of both is missing in the centre; 1 is a ring with a hole.
         texture: Pattern of the inside.
         contrast: Strength of that pattern.
-        scale: Share of the inside covered with white flakes.
+        core: How much stronger (above 0) or weaker the pigment is in an inner zone.
+        scale: Share of the inside covered with scale or crust.
+        scale_color: Linear reflectance of it: white scale, yellow keratin or dry blood.
         satellites: Small lesions of the same kind around it that share its label.
     """
 
@@ -50,7 +52,9 @@ class Lesion:
     clearing: float = 0.0
     texture: Texture = "mottled"
     contrast: float = 0.3
+    core: float = 0.0
     scale: float = 0.0
+    scale_color: Rgb = (0.78, 0.74, 0.66)
     satellites: int = 0
 
 

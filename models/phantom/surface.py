@@ -29,7 +29,7 @@ def relief_light(model: SkinModel, seed: int, height: Float32) -> Float32:
     size_wh = (height.shape[1], height.shape[0])
     for _ in range(model.creases):
         light *= _crease(rng, size_wh, model.relief_angle_deg)
-    return np.clip(light, np.float32(0.25), np.float32(1.6))
+    return np.asarray(np.clip(light, np.float32(0.25), np.float32(1.6)), dtype=np.float32)
 
 
 def _crease(rng: np.random.Generator, size_wh: tuple[int, int], angle_deg: float) -> Float32:
@@ -43,7 +43,7 @@ def _crease(rng: np.random.Generator, size_wh: tuple[int, int], angle_deg: float
     across = (y * cos - x * sin - offset - bend * along * along) / width
     lip = across - np.float32(2.0)
     dark = np.exp(-across * across) - np.float32(0.35) * np.exp(-lip * lip)
-    return np.float32(1.0) - depth * dark
+    return np.asarray(np.float32(1.0) - depth * dark, dtype=np.float32)
 
 
 def illumination(artefacts: Artefacts, seed: int, size_wh: tuple[int, int]) -> Float32:
@@ -58,4 +58,4 @@ def illumination(artefacts: Artefacts, seed: int, size_wh: tuple[int, int]) -> F
         light += np.float32(0.15 * artefacts.shading) * uneven
     if artefacts.vignette > 0:
         light *= np.float32(1.0) - np.float32(artefacts.vignette) * (x * x + y * y)
-    return np.clip(light, np.float32(0.05), np.float32(2.0))
+    return np.asarray(np.clip(light, np.float32(0.05), np.float32(2.0)), dtype=np.float32)

@@ -28,9 +28,6 @@ HEMOGLOBIN_PUBLISHED = (
     (0.2988, 0.6838, 0.6657),  # Chiba University (Tsumura)
 )
 
-_FLAKE_COLOR: Rgb = (0.78, 0.74, 0.66)
-"""Linear reflectance of dry scale."""
-
 
 @dataclass(frozen=True)
 class Tissue:
@@ -40,13 +37,15 @@ class Tissue:
         melanin: float32 HxW, optical density along the melanin vector.
         hemoglobin: float32 HxW, optical density along the hemoglobin vector.
         labels: uint8 HxW, 0 for none, k for lesion k (1 is the first of the spec).
-        flakes: float32 HxW, share of the pixel hidden by white scale.
+        flakes: float32 HxW, share of the pixel hidden by scale or crust.
+        flake_colors: float32 (lesions + 1)x3, linear reflectance of the scale of each label.
     """
 
     melanin: Float32
     hemoglobin: Float32
     labels: NDArray[np.uint8]
     flakes: Float32
+    flake_colors: Float32
 
 
 def draw_vector(
@@ -112,7 +111,8 @@ def grow(spec: PhantomSpec) -> Tissue:
     )
     labels = np.zeros((height, width), dtype=np.uint8)
     flakes = np.zeros((height, width), dtype=np.float32)
-    tissue = Tissue(melanin, hemoglobin, labels, flakes)
+    colors = np.array([(0.0, 0.0, 0.0), *(lesion.scale_color for lesion in spec.lesions)])
+    tissue = Tissue(melanin, hemoglobin, labels, flakes, colors.astype(np.float32))
     _add_freckles(rng, tissue, model.freckles)
     for label, lesion in enumerate(spec.lesions, start=1):
         _add_lesion(tissue, lesion, label)
@@ -141,8 +141,9 @@ def reflectance(tissue: Tissue, model: SkinModel, lamp: Float32) -> Float32:
     rows, columns = np.nonzero(tissue.flakes)
     if rows.size:
         cover = tissue.flakes[rows, columns][:, np.newaxis]
-        white = np.array(_FLAKE_COLOR, dtype=np.float32) * lamp[rows, columns][:, np.newaxis]
-        light[rows, columns] += cover * (white - light[rows, columns])
+        scale = tissue.flake_colors[tissue.labels[rows, columns]]
+        scale = scale * lamp[rows, columns][:, np.newaxis]
+        light[rows, columns] += cover * (scale - light[rows, columns])
     return np.asarray(light, dtype=np.float32)
 
 
@@ -193,7 +194,7 @@ def _add_lesion(tissue: Tissue, lesion: Lesion, label: int) -> None:
         profile = profile * (1.0 - lesion.clearing * _smooth_step((shape - 0.35) * 4.0))
     inside = profile >= 0.5
     tissue.labels[rows, columns][inside] = label
-    pattern = _pattern(rng, lesion, inside.shape)
+    pattern = _pattern(rng, lesion, shape)
     tissue.melanin[rows, columns] += np.float32(lesion.melanin) * profile * pattern
     tissue.hemoglobin[rows, columns] += np.float32(lesion.hemoglobin) * profile * pattern
     if lesion.scale > 0:
@@ -201,7 +202,7 @@ def _add_lesion(tissue: Tissue, lesion: Lesion, label: int) -> None:
 
 
 def _add_flakes(rng: np.random.Generator, flakes: Float32, share: float, profile: Float32) -> None:
-    """White scale over ``share`` of a lesion, thicker in the middle of each flake, in place."""
+    """Scale over ``share`` of a lesion, thicker in the middle of each flake, in place."""
     size_wh = (flakes.shape[1], flakes.shape[0])
     cover = cloudy_field(rng, size_wh, 6.0, octaves=4, roughness=0.8)
     threshold = np.float32(np.quantile(cover[::2, ::2], 1.0 - share))
@@ -235,7 +236,8 @@ def _outline(
     # Three scales of wandering: lobes, bays and the fine fringe of the edge.
     cells = 2.0 * min(size_wh) / (3.4 * radius)
     lobes = cloudy_field(rng, size_wh, max(cells * 1.2, 1.0), octaves=4, roughness=0.6)
-    return 1.0 - distance + np.float32(0.75 * lesion.irregularity) * lobes
+    wander = np.float32(0.75 * lesion.irregularity) * lobes
+    return np.asarray(np.float32(1.0) - distance + wander, dtype=np.float32)
 
 
 def _satellite(
@@ -254,20 +256,33 @@ def _satellite(
     dx = (x - np.float32(center[0] + reach * np.cos(direction))) / np.float32(own)
     dy = (y - np.float32(center[1] + reach * np.sin(direction))) / np.float32(own)
     # In units of the lesion's own radius, so that its edge is as soft in pixels as the lesion's.
-    return (1.0 - np.sqrt(dx * dx + dy * dy)) * np.float32(own / radius)
+    inside = np.float32(1.0) - np.sqrt(dx * dx + dy * dy)
+    return np.asarray(inside * np.float32(own / radius), dtype=np.float32)
 
 
-def _pattern(rng: np.random.Generator, lesion: Lesion, shape: tuple[int, ...]) -> Float32:
-    """Relative strength of the lesion's pigment, about 1 on average, never below 0.35."""
-    size_wh = (shape[1], shape[0])
+def _pattern(rng: np.random.Generator, lesion: Lesion, outline: Float32) -> Float32:
+    """Relative strength of the lesion's pigment, about 1 on average, never below 0.35.
+
+    Args:
+        rng: The draw.
+        lesion: Its texture, contrast and core.
+        outline: Its ``_outline``, which says where the middle is.
+    """
+    size_wh = (outline.shape[1], outline.shape[0])
     slow = cloudy_field(rng, size_wh, 4.0, octaves=3, roughness=0.7)
     if lesion.texture == "plain":
-        pattern = 0.3 * slow
+        pattern = np.float32(0.3) * slow
     elif lesion.texture == "mottled":
         pattern = slow
     elif lesion.texture == "reticular":
         ridges = np.abs(smooth_field(rng, size_wh, (26.0, 26.0)))
-        pattern = 0.5 * slow + 1.6 * (0.6 - ridges)
+        pattern = np.float32(0.5) * slow + np.float32(1.6) * (np.float32(0.6) - ridges)
     else:
-        pattern = 0.5 * slow + 1.2 * smooth_field(rng, size_wh, (18.0, 18.0))
-    return np.clip(1.0 + np.float32(lesion.contrast) * pattern, 0.35, 1.9).astype(np.float32)
+        dots = smooth_field(rng, size_wh, (18.0, 18.0))
+        pattern = np.float32(0.5) * slow + np.float32(1.2) * dots
+    strength = np.float32(1.0) + np.float32(lesion.contrast) * pattern
+    if lesion.core != 0.0:
+        middle = np.float32(rng.uniform(0.25, 0.6))
+        zone = _smooth_step((outline - middle + np.float32(0.25) * slow) * np.float32(4.0))
+        strength *= np.float32(1.0) + np.float32(lesion.core) * zone
+    return np.asarray(np.clip(strength, np.float32(0.35), np.float32(2.2)), dtype=np.float32)
