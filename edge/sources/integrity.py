@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import stat
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,32 @@ _JPEG_EOI, _JPEG_SOS = 0xD9, 0xDA
 
 # In entropy-coded data FF is followed by 00 (a stuffed FF), RST0..7, or another FF (padding).
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def check_readable(path: Path) -> None:
+    """Refuse what is no regular file with content: opening a pipe, for one, would wait for ever.
+
+    Raises:
+        InputError: The path is missing, not readable, not a file, or has 0 bytes.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(
+                f"a file at {printable(path)}",
+                got="a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device",
+                next_step="give a picture, a video or a folder of them",
+            )
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"a readable file at {printable(path)}",
+            got=error.strerror or str(error),
+            next_step="check the path and its permissions",
+        ) from error
+    if status.st_size == 0:
+        raise cut_off(path, "a file of 0 bytes")
 
 
 def check_whole(path: Path, picture_format: str) -> None:

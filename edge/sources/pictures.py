@@ -20,14 +20,10 @@ A picture is turned into pixels in strips, so that at most two whole copies exis
 from __future__ import annotations
 
 import mmap
-import os
-import stat
 import struct
-import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +42,9 @@ from PIL import (
 
 from edge.errors import InputError
 from edge.frame import Frame
+from edge.native_messages import native_messages_dropped
 from edge.sources import rgb_strips
-from edge.sources.integrity import check_whole, cut_off, printable
+from edge.sources.integrity import check_readable, check_whole, cut_off, printable
 
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused: decoding takes about 7 bytes per pixel, here 1.4 GB."""
@@ -115,7 +112,7 @@ def decode_picture(path: Path) -> Picture:
         InputError: The file cannot be opened, is empty, cut off, damaged, not JPEG, PNG,
             WebP, TIFF or BMP, or has more than :data:`MAX_PIXELS`.
     """
-    _check_readable(path)
+    check_readable(path)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -139,28 +136,6 @@ def decode_picture(path: Path) -> Picture:
     return Picture(picture.pixels, (*picture.notes, *remarks))
 
 
-def _check_readable(path: Path) -> None:
-    """Refuse what is no regular file with content: opening a pipe, for one, would wait for ever."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(
-                f"a file at {printable(path)}",
-                got="a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device",
-                next_step="give a picture, a video or a folder of them",
-            )
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"a readable file at {printable(path)}",
-            got=error.strerror or str(error),
-            next_step="check the path and its permissions",
-        ) from error
-    if status.st_size == 0:
-        raise cut_off(path, "a file of 0 bytes")
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The picture, its header read, within this module's own limit of size."""
@@ -180,24 +155,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-@contextmanager
-def _without_library_messages(picture_format: str | None) -> Iterator[None]:
-    """Keep libtiff from writing to stderr behind our back; what it says comes as an error, too.
-
-    Other threads' messages are lost meanwhile, so it is done for TIFF only.
-    """
-    if picture_format != "TIFF":
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def _library_messages(picture_format: str | None) -> AbstractContextManager[None]:
+    """Around decoding: only libtiff is known to talk, so only its messages are dropped."""
+    return native_messages_dropped() if picture_format == "TIFF" else nullcontext()
 
 
 def _no_picture(path: Path) -> InputError:
@@ -243,14 +203,14 @@ def _stored(path: Path, image: Image.Image, notes: list[str]) -> _Stored:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         notes.append(f"the first of {image.n_frames} pages")  # type: ignore[attr-defined]
     if _bits_per_channel(path, image) == 16:
-        with _without_library_messages(image.format):
+        with _library_messages(image.format):
             values = _sixteen_bit(path)
         notes.append("16 bit per channel scaled to 8")
         # OpenCV has turned a TIFF already.
         orientation = 1 if image.format == "TIFF" else _orientation(image, notes)
         return _Stored((values.shape[1], values.shape[0]), orientation, _array_strips(values))
     _check_mode(path, image)
-    with _without_library_messages(image.format):
+    with _library_messages(image.format):
         image.load()
     # Only now: a PNG may tell its orientation after its pixels, and a loaded TIFF is upright.
     return _Stored(image.size, _orientation(image, notes), _image_strips(image))

@@ -1,0 +1,97 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from edge.errors import InputError
+from edge.sources.integrity import printable
+
+_PLACE_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
+
+class OutputError(InputError):
+    """An output could not be written.
+
+    Attributes:
+        place_is_full: True where the next file would fail, too: no space, quota, read-only.
+    """
+
+    place_is_full = False
+
+
+@contextmanager
+def whole_files(paths: Sequence[Path], stale: Sequence[Path] = ()) -> Iterator[list[BinaryIO]]:
+    """Open files for writing that take their names only when all are complete and on the disk.
+
+    They are written under hidden names in the same folder, which is made where missing. After a
+    crash hidden files may stay; a file under a real name is always whole. The last file vouches
+    for the set: its predecessor is removed before the others are replaced, so that it never stands
+    beside files of another run.
+
+    Args:
+        paths: Where they go, all in one folder.
+        stale: Files of an earlier run that are removed once the new ones are complete.
+
+    Raises:
+        OutputError: The place cannot be written, or is full; what was there before is still there,
+            and nothing new.
+    """
+    partials = [partial_path(path) for path in paths]
+    try:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as cleanup:
+            cleanup.callback(_remove, partials)
+            with ExitStack() as opened:
+                files = [opened.enter_context(partial.open("xb")) for partial in partials]
+                yield list(files)
+                for file in files:
+                    file.flush()
+                    os.fsync(file.fileno())
+            _remove([*stale, paths[-1]] if len(paths) > 1 else stale)
+            for partial, path in zip(partials, paths, strict=True):
+                os.replace(partial, path)
+    except OSError as error:
+        raise output_error(paths[-1], error) from error
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def partial_path(path: Path, suffix: str = "") -> Path:
+    """The hidden name beside ``path`` under which this process writes it; short on purpose."""
+    return path.with_name(f".dermedge-{os.getpid()}-{abs(hash(path.name)):x}.partial{suffix}")
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """What the system said about writing ``path``, for the user."""
+    is_full = error.errno in _PLACE_IS_FULL
+    refused = OutputError(
+        f"to write {printable(path)}",
+        got=error.strerror or str(error),
+        next_step="free some space or choose another folder" if is_full else "check that folder",
+    )
+    refused.place_is_full = is_full
+    return refused
+
+
+def check_writable(folder: Path) -> None:
+    """Make ``folder`` where missing and try to write into it.
+
+    Raises:
+        OutputError: It cannot be made or written.
+    """
+    probe = partial_path(folder / "probe")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise output_error(folder, error) from error
