@@ -87,4 +87,4 @@ def _files(place: str) -> Source:
         )
     from edge.sources.files import FilesSource
 
-    return FilesSource([Path(place)])
+    return FilesSource(Path(place))
