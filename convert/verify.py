@@ -28,6 +28,9 @@ _ELEMENT = {
 }
 _OUTPUT_ELEMENTS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
+_ACTIVATIONS = ("Sigmoid", "HardSigmoid", "Softmax")
+_ONLY_RESHAPING = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+
 # How far a network's own sigmoid or softmax may be from 0..1, and its sum from 1; float16 ones
 # are this inexact.
 _PROBABILITY_SLACK = 1e-2
@@ -125,12 +128,27 @@ def verify_output(shape: Sequence[int | None], element: int, manifest: Manifest)
     )
 
 
+def verify_last_operator(graph: onnx.GraphProto, manifest: Manifest) -> None:
+    """A network whose activation is missing must not end in one: it would be applied twice.
+
+    Raises:
+        ManifestError: ``output.activation`` is ``none`` and the output comes out of a Sigmoid or
+            Softmax.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(manifest.output.name)
+    while node is not None and node.op_type in _ONLY_RESHAPING:
+        node = makers.get(node.input[0])
+    if manifest.output.activation == "none" and node is not None and node.op_type in _ACTIVATIONS:
+        _refuse_activation("logits", f"the output of a {node.op_type}", manifest)
+
+
 def verify_activation(raw: NDArray[Any], manifest: Manifest) -> None:
     """What the network gave for pictures is what its activation promises.
 
-    A network whose sigmoid or softmax is missing or doubled still gives plausible pictures, so
-    the manifest's word is checked: probabilities lie in 0..1, a softmax sums to 1, and logits do
-    not all look like a softmax.
+    A network whose softmax is missing or doubled still gives plausible pictures, so the
+    manifest's word is checked: probabilities lie in 0..1, a softmax sums to 1, and logits do not
+    look like a softmax.
 
     Args:
         raw: The network's output for some pictures, batch first. NaN is left to the engine's own

@@ -1,0 +1,34 @@
+"""The ``dermedge-convert`` command."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+
+from models.command_line import LazyGroup, run
+
+_COMMANDS = {
+    "prepare": (
+        "convert.commands.prepare",
+        "prepare",
+        "Write the graphs that engines run: camera pixels in, probabilities out.",
+    ),
+}
+
+
+def group() -> LazyGroup:
+    """The command group, without its global options."""
+    return LazyGroup(
+        "dermedge-convert",
+        help="Turn a model pair into something a device runs, and prove it.",
+        targets=_COMMANDS,
+    )
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(group(), metadata.version("dermedge")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What ``dermedge-convert`` can do, one file per command."""
