@@ -1,0 +1,164 @@
+"""Prepared graphs on the CPU, by ONNX Runtime: the engine that is always there.
+
+The options were chosen by measurement on the paper's U-Net
+(`docs/decisions/2026-11-23-cpu-engine.md`, `benchmarks/cpu_engines.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from edge.engines.base import EngineIdentity
+from edge.engines.prepared import (
+    INPUT_NAME,
+    PreparedInterface,
+    TensorFacts,
+    cannot_load,
+    cannot_run,
+    default_threads,
+    prepared_interface,
+    was_closed,
+)
+
+_FATAL_ONLY = 4  # every failure comes back as an exception; the log would say it twice
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+RUNTIME_OPTIONS = {
+    # Spinning threads are 10 to 15 % faster and take the cores from the camera and the screen.
+    "session.intra_op.allow_spinning": "0",
+}
+
+
+class OnnxEngine:
+    """One prepared graph in one ONNX Runtime session.
+
+    Every call of :meth:`infer` returns new arrays; nothing is reused. Calls from several threads
+    are safe and run at the same time.
+
+    Args:
+        prepared: File written by ``convert.prepare``.
+        identity: What the pack says of this network.
+        max_batch: Largest batch to accept, at least 1.
+        threads: Cores to compute on; ``None`` for all usable ones up to four.
+
+    Raises:
+        ModelRefusedError: The file is missing, is no ONNX, or is no prepared graph.
+    """
+
+    def __init__(
+        self,
+        prepared: Path,
+        identity: EngineIdentity,
+        *,
+        max_batch: int = 1,
+        threads: int | None = None,
+    ) -> None:
+        self._identity = identity
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.log_severity_level = _FATAL_ONLY
+        self._session: Any = None
+        session = _open_session(prepared, identity.name, threads or default_threads())
+        self._interface: PreparedInterface = prepared_interface(
+            identity.name,
+            [_facts(value) for value in session.get_inputs()],
+            [_facts(value) for value in session.get_outputs()],
+            max_batch=max_batch,
+        )
+        self._session = session
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Which network this is."""
+        return self._identity
+
+    @property
+    def input_size_wh(self) -> tuple[int, int]:
+        """Width and height of the input, in pixels."""
+        return self._interface.size_wh
+
+    @property
+    def max_batch(self) -> int:
+        """Largest N that one call of :meth:`infer` takes; 1 where the graph's batch is fixed."""
+        return self._interface.max_batch
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the graph once.
+
+        Args:
+            inputs: ``rgb``, uint8 [N,H,W,3] with N at most :attr:`max_batch`.
+
+        Returns:
+            ``probability`` float32 [N,H,W] or ``probabilities`` float32 [N,C]; new arrays that
+            belong to the caller.
+
+        Raises:
+            ModelRefusedError: Another input, shape or dtype; the graph failed; the engine is
+                closed.
+        """
+        if self._session is None:
+            raise was_closed(self._identity.name)
+        name = self._interface.output_name
+        feeds = {INPUT_NAME: self._interface.pixels(inputs)}
+        try:
+            (result,) = self._session.run([name], feeds, self._run_options)
+        # ONNX Runtime's exceptions have no common base class but Exception.
+        except Exception as error:
+            raise cannot_run(self._identity.name, error) from error
+        return {name: result}
+
+    def close(self) -> None:
+        """Give the session's memory back; calling it twice is harmless."""
+        self._session = None
+
+    def __enter__(self) -> OnnxEngine:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def session_options(threads: int) -> Any:
+    """The options that measured best for one small network at a time on a few cores.
+
+    * All graph optimisations, the blocked NCHWc layout among them.
+    * The arena stays: without it every run gets its tensors from the system and hands them back,
+      which costs half as much time again.
+    * No memory pattern: it plans one more block per input shape, 40 to 70 MB for a model pair,
+      and saves no time.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = True
+    options.enable_mem_pattern = False
+    for key, value in RUNTIME_OPTIONS.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _open_session(prepared: Path, model: str, threads: int) -> Any:
+    try:
+        return onnxruntime.InferenceSession(
+            str(prepared), session_options(threads), providers=["CPUExecutionProvider"]
+        )
+    # As in infer().
+    except Exception as error:
+        raise cannot_load(model, error) from error
+
+
+def _facts(value: Any) -> TensorFacts:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return TensorFacts(value.name, _DTYPES.get(value.type, value.type), shape)

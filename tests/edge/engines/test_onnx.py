@@ -1,0 +1,165 @@
+"""The ONNX Runtime engine on real ONNX files."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from prepared_graphs_for_tests import (
+    HEIGHT,
+    WIDTH,
+    segmenter_answer,
+    write_picky_classifier,
+    write_segmenter,
+)
+
+from edge.engines.base import Engine, EngineIdentity
+from edge.engines.onnx import OnnxEngine
+from edge.errors import ModelRefusedError
+
+IDENTITY = EngineIdentity("tiny", "1.0", "onnx", "fp32", "0" * 64)
+
+
+def pictures(count: int) -> np.ndarray:
+    shape = (count, HEIGHT, WIDTH, 3)
+    return np.random.default_rng(count).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> OnnxEngine:
+    return OnnxEngine(write_segmenter(tmp_path / "s.onnx"), IDENTITY, max_batch=3, threads=1)
+
+
+def test_answers_as_numpy_does_for_every_allowed_batch(engine: OnnxEngine) -> None:
+    for count in (1, 2, 3):
+        found = engine.infer({"rgb": pictures(count)})
+        assert set(found) == {"probability"}
+        assert found["probability"].dtype == np.float32
+        np.testing.assert_allclose(
+            found["probability"], segmenter_answer(pictures(count)), rtol=0, atol=1e-6
+        )
+
+
+def test_says_what_it_is(engine: OnnxEngine) -> None:
+    seam: Engine = engine
+    assert seam.identity is IDENTITY
+    assert seam.input_size_wh == (WIDTH, HEIGHT)
+    assert seam.max_batch == 3
+
+
+def test_pixels_need_not_lie_contiguous(engine: OnnxEngine) -> None:
+    wide = pictures(2)
+    turned = np.ascontiguousarray(wide[:, :, ::-1])[:, :, ::-1]
+    assert not turned.flags.c_contiguous
+    np.testing.assert_array_equal(
+        engine.infer({"rgb": turned})["probability"], engine.infer({"rgb": wide})["probability"]
+    )
+
+
+def test_an_answer_outlives_the_next_call(engine: OnnxEngine) -> None:
+    first = engine.infer({"rgb": pictures(1)})["probability"]
+    before = first.copy()
+    engine.infer({"rgb": 255 - pictures(1)})
+    np.testing.assert_array_equal(first, before)
+
+
+def test_a_graph_of_fixed_batch_one_takes_one_picture_at_a_time(tmp_path: Path) -> None:
+    path = write_segmenter(tmp_path / "fixed.onnx", batch=1)
+    with OnnxEngine(path, IDENTITY, max_batch=4) as engine:
+        assert engine.max_batch == 1
+        assert engine.infer({"rgb": pictures(1)})["probability"].shape == (1, HEIGHT, WIDTH)
+        with pytest.raises(ModelRefusedError, match=r"\[1 to 1,6,10,3\]; got uint8 \[2, 6, 10, 3"):
+            engine.infer({"rgb": pictures(2)})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "got"),
+    [
+        ({}, "inputs named []"),
+        ({"image": pictures(1)}, "inputs named ['image']"),
+        ({"rgb": pictures(1), "mask": pictures(1)}, "inputs named ['mask', 'rgb']"),
+        ({"rgb": pictures(1).astype(np.float32)}, "float32 [1, 6, 10, 3]"),
+        ({"rgb": pictures(1)[0]}, "uint8 [6, 10, 3]"),
+        ({"rgb": pictures(1)[:, :, :-1]}, "uint8 [1, 6, 9, 3]"),
+        ({"rgb": pictures(4)}, "uint8 [4, 6, 10, 3]"),
+        ({"rgb": pictures(0)}, "uint8 [0, 6, 10, 3]"),
+    ],
+)
+def test_other_inputs_are_refused(
+    engine: OnnxEngine, inputs: dict[str, np.ndarray], got: str
+) -> None:
+    with pytest.raises(ModelRefusedError) as refusal:
+        engine.infer(inputs)
+    assert refusal.value.got == got
+    assert "[1 to 3,6,10,3]" in refusal.value.expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"element": TensorProto.FLOAT},
+        {"input_name": "image"},
+        {"output_name": "mask"},
+        {"output_name": "probabilities"},
+        {"sides": ("H", "W")},
+        {"batch": 4},
+    ],
+)
+def test_graphs_that_are_not_prepared_are_refused(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    path = write_segmenter(tmp_path / "other.onnx", **changes)
+    with pytest.raises(ModelRefusedError, match="tiny: a prepared graph") as refusal:
+        OnnxEngine(path, IDENTITY)
+    assert "dermedge-convert prepare" in refusal.value.next_step
+
+
+@pytest.mark.parametrize("content", [b"", b"no ONNX at all", None])
+def test_files_that_are_no_onnx_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "file.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelRefusedError, match="tiny: a prepared graph") as refusal:
+        OnnxEngine(path, IDENTITY)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_graph_that_fails_on_a_picture_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_picky_classifier(tmp_path / "picky.onnx")
+    with OnnxEngine(path, IDENTITY, max_batch=4) as engine:
+        assert engine.infer({"rgb": pictures(2)})["probabilities"].shape == (2, 3)
+        with pytest.raises(ModelRefusedError, match="tiny: an answer from the network"):
+            engine.infer({"rgb": pictures(3)})
+    # ONNX Runtime would print the same a second time.
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_closed_engine_says_so(engine: OnnxEngine) -> None:
+    with engine:
+        engine.infer({"rgb": pictures(1)})
+    engine.close()
+    with pytest.raises(ModelRefusedError, match="closed"):
+        engine.infer({"rgb": pictures(1)})
+
+
+def test_two_threads_may_ask_at_once(engine: OnnxEngine) -> None:
+    answers: dict[int, np.ndarray] = {}
+
+    def ask(count: int) -> None:
+        for _ in range(20):
+            answers[count] = engine.infer({"rgb": pictures(count)})["probability"]
+
+    threads = [threading.Thread(target=ask, args=(count,)) for count in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for count in (1, 2):
+        np.testing.assert_allclose(
+            answers[count], segmenter_answer(pictures(count)), rtol=0, atol=1e-6
+        )
