@@ -67,7 +67,11 @@ def clean(spec: PhantomSpec) -> PhantomSpec:
 
 
 def render(spec: PhantomSpec) -> Phantom:
-    """Draw the picture that a description determines, at the description's own size."""
+    """Draw the picture that a description determines, at the description's own size.
+
+    The same description gives the same bytes with one version of OpenCV; another version's
+    interpolation moves pixels by a fraction of a level on average.
+    """
     tissue = grow(spec)
     height = surface.relief(spec.skin, spec.seed, spec.size_wh)
     lamp = surface.illumination(spec.artefacts, spec.seed, spec.size_wh)

@@ -302,6 +302,24 @@ def test_the_mask_lies_on_the_lesion():
         assert green[frame.mask].mean() < green[~frame.mask].mean() - 5
 
 
+def neighbours(labels):
+    """Pairs of different lesions that touch."""
+    pairs = set()
+    for first, second in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
+        touching = (first > 0) & (second > 0) & (first != second)
+        pairs |= {frozenset(pair) for pair in zip(first[touching], second[touching], strict=True)}
+    return pairs
+
+
+def test_labels_are_moved_not_mixed():
+    """Interpolated labels would put rims of lesions 1 and 2 around lesion 3."""
+    for seed in range(3):
+        camera = PhantomCamera(seed, (320, 180), 30.0)
+        scene = neighbours(render(camera.spec).labels)
+        for index in range(0, 300, 60):
+            assert neighbours(camera.frame(index).labels) <= scene
+
+
 @pytest.mark.parametrize(("size_wh", "fps"), [((8, 200), 30.0), ((64, 64), 0.0)])
 def test_an_impossible_camera_is_refused(size_wh, fps):
     with pytest.raises(ValueError, match="at least 16x16 and a positive rate"):

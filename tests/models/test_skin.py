@@ -31,10 +31,12 @@ R G B | L* a* b* | ITA | EI encoded | EI linear | q_mel q_hem | melanin RGB | he
 ROWS = pytest.mark.parametrize(
     ("rgb", "lab", "ita", "ei_encoded", "ei_linear", "quantities", "melanin", "hemoglobin"),
     [
-        [tuple(float(number) for number in cell.split()) for cell in line.split("|")]
+        pytest.param(
+            *(tuple(float(number) for number in cell.split()) for cell in line.split("|")),
+            id=line.split("|")[0].strip().replace(" ", "-"),
+        )
         for line in REFERENCE.strip().splitlines()[1:]
     ],
-    ids=str,
 )
 ANY_PICTURE = hnp.arrays(
     np.uint8, hnp.array_shapes(min_dims=1, max_dims=2, max_side=9).map(lambda s: (*s, 3))
@@ -110,6 +112,13 @@ def test_shadow_reads_as_melanin():
     density = -np.log(np.stack((bright, 0.7 * bright)) / 255)
     quantities = density @ skin.unmixing_matrix().T
     np.testing.assert_allclose(quantities[1] - quantities[0], (13.81, -1.73), atol=0.005)
+
+
+@pytest.mark.parametrize(("level", "lightness"), [(0, 0.0), (1, 0.2742), (5, 1.3710), (25, 8.7570)])
+def test_lightness_is_straight_near_black(level, lightness):
+    """Below Y = 216/24389, L* is 24389/27 times Y (CIE 15:2004); level 25 lies just above it."""
+    lab = skin.lab_from_srgb(pixel((level, level, level)))
+    np.testing.assert_allclose(lab[0], (lightness, 0.0, 0.0), atol=2e-3)
 
 
 # --- every picture ------------------------------------------------------------------------------
