@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models import skin
 from models.errors import ManifestError
 
 if sys.version_info >= (3, 11):
@@ -27,7 +28,7 @@ PACK_SCHEMA = "dermedge.pack/1"
 Role = Literal["rgb", "hemoglobin", "melanin"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[int, Field(ge=16, le=4096)]
-Vector3 = tuple[float, float, float]
+Vector3 = skin.Vector3
 
 
 class _Table(BaseModel):
@@ -87,16 +88,16 @@ class InputTensor(_Table):
 
 
 class Pigments(_Table):
-    """Constants of the melanin/hemoglobin decomposition; defaults: Lu 2010, as in the authors' app.
+    """Constants of the melanin/hemoglobin decomposition; defaults: :mod:`models.skin`.
 
     Vectors are optical densities per unit pigment in R, G, B (natural logarithm); ``offset`` is
     subtracted from (q_mel, q_hem); ``floor`` is the smallest 8-bit value taken into the logarithm.
     """
 
-    melanin_vector: Vector3 = (0.0246, 0.0316, 0.0394)
-    hemoglobin_vector: Vector3 = (0.0193, 0.0755, 0.0666)
-    offset: tuple[float, float] = (1.1601, 2.8347)
-    floor: Annotated[float, Field(gt=0.0, le=16.0)] = 1.0
+    melanin_vector: Vector3 = skin.MELANIN_VECTOR
+    hemoglobin_vector: Vector3 = skin.HEMOGLOBIN_VECTOR
+    offset: tuple[float, float] = skin.PIGMENT_OFFSET
+    floor: Annotated[float, Field(gt=0.0, le=16.0)] = skin.DENSITY_FLOOR
 
     @model_validator(mode="after")
     def _independent(self) -> Pigments:
