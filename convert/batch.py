@@ -61,7 +61,10 @@ def free_batch(model: onnx.ModelProto) -> None:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    try:
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    except shape_inference.InferenceError:
+        return {}
     return {
         value.name: [d.dim_value if d.HasField("dim_value") else None for d in dims]
         for value in (*graph.input, *graph.value_info, *graph.output)

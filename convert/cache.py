@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from convert.prepare import faster_on_cpu, manifest_key, prepare_model
+from models.errors import InputError
 from models.manifest import Model
 
 CACHE_VARIABLE = "DERMEDGE_CACHE"
@@ -43,7 +44,7 @@ def prepared_path(model: Model, folder: Path | None = None, *, for_cpu: bool = F
 
     Raises:
         ModelRefusedError: The model cannot be prepared.
-        OSError: Not even a temporary folder can be written.
+        InputError: Not even a temporary folder can be written.
     """
     source = model.read_onnx()
     key = _key(model, for_cpu)
@@ -66,7 +67,14 @@ def prepared_path(model: Model, folder: Path | None = None, *, for_cpu: bool = F
             error.strerror or error,
             CACHE_VARIABLE,
         )
-    return _stored(_temporary_folder(), key, content)
+    try:
+        return _stored(_temporary_folder(), key, content)
+    except OSError as error:
+        raise InputError(
+            f"{len(content)} bytes of room for a prepared graph",
+            got=error.strerror or str(error),
+            next_step=f"set {CACHE_VARIABLE} to a folder that can be written",
+        ) from error
 
 
 def cache_folder() -> Path:

@@ -79,7 +79,8 @@ def _converted(model: onnx.ModelProto, opset: int, manifest: Manifest) -> onnx.M
         checker.check_model(converted)
     # The converter is C++ and raises whatever its adapters do; each means "not convertible".
     except (RuntimeError, ValueError, TypeError, checker.ValidationError) as error:
-        raise CannotRunError(first_line(error)) from error
+        # What precedes it is a place in the converter's own source.
+        raise CannotRunError(first_line(error).rpartition("failed: ")[2]) from error
     feeds = network_feeds(manifest)
     before, after = run_graph(model, feeds), run_graph(converted, feeds)
     if not all(same_numbers(b, a) for b, a in zip(before, after, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,5 +126,5 @@ def same_numbers(
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
     return text if len(text) <= 160 else text[:157] + "..."

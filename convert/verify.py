@@ -86,7 +86,11 @@ def impose_input_sizes(graph: onnx.GraphProto, manifest: Manifest) -> None:
 
 def inferred_output(model: onnx.ModelProto, name: str) -> tuple[Shape, int]:
     """Shape and element type of an output, as far as ONNX's shape inference gets."""
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+    except shape_inference.InferenceError:
+        # Contradictions are told by ONNX Runtime, in words that name the node.
+        return [], TensorProto.UNDEFINED
     value = next(value for value in inferred.graph.output if value.name == name)
     return _shape(value), value.type.tensor_type.elem_type
 

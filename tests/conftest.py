@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,11 @@ from packs_for_tests import write_pack
 def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a pack with arithmetic networks at 96x96; read it, do not change it."""
     return write_pack(tmp_path_factory.mktemp("packs") / "tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache of prepared graphs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DERMEDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
