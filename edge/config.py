@@ -54,6 +54,13 @@ class SourceSection(_Section):
         AfterValidator(_source_uri),
         Field(description="synthetic:SEED?size=WxH&fps=N&regions=N or files:PATH"),
     ] = "synthetic:7"
+    paced: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Show recordings at their own pace instead of as fast as they are analyzed",
+        ),
+    ] = False
     give_up_after_s: Annotated[
         float,
         Field(
@@ -80,7 +87,7 @@ class ModelSection(_Section):
             strict=True,
             ge=0,
             le=64,
-            description="CPU threads of the networks; 0 takes one for each core",
+            description="CPU threads of the networks; 0 takes all usable cores up to four",
         ),
     ] = 0
 
@@ -91,7 +98,7 @@ class OutputSection(_Section):
     sinks: Annotated[
         tuple[Annotated[str, AfterValidator(_sink_uri)], ...],
         Field(
-            description="window, headless, video:PATH, png:DIR?every=N, jsonl:PATH; "
+            description="window, headless, video:PATH?fps=N, png:DIR?every=N, jsonl:PATH; "
             "empty: a window where there is a display"
         ),
     ] = ()

@@ -92,7 +92,9 @@ def run(group: click.Group, version: str) -> int:
     click.version_option(version, message="%(prog)s %(version)s")(group)
     click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(group)
     try:
-        code = group.main(args=arguments, prog_name=group.name, standalone_mode=False)
+        code = group.main(
+            args=arguments, prog_name=group.name, standalone_mode=False, obj={"debug": debug}
+        )
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
 
-from edge.errors import InputError, RequestError
+from edge.errors import RequestError
 from edge.result import SCHEMA
 from edge.sinks.base import Shot
+from edge.sinks.stills import json_line
+from edge.sinks.whole_file import output_error
+from edge.sources.integrity import printable
 
 _OURS = b'{"schema": "' + SCHEMA.encode() + b'"'
 _BLOCK_BYTES = 65536
@@ -31,7 +33,7 @@ class JsonlSink:
     wants_drawn = False
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        self.name = f"jsonl {path}"
+        self.name = f"jsonl {printable(path)}"
         self._path = path
         self._overwrite = overwrite
         self._file: int | None = None
@@ -52,7 +54,7 @@ class JsonlSink:
             if self._regular:
                 self._continue(self._file)
         except OSError as error:
-            raise self._not_written(error) from error
+            raise output_error(self._path, error) from error
 
     def write(self, shot: Shot) -> bool:
         """Write one line.
@@ -62,8 +64,7 @@ class JsonlSink:
         """
         if self._file is None:
             raise ValueError("the sink must be opened before it is written")
-        text = json.dumps(shot.result.to_json_dict(), allow_nan=False, ensure_ascii=False)
-        line = text.encode("utf-8") + b"\n"
+        line = json_line(shot.result).encode("utf-8")
         try:
             before = os.fstat(self._file).st_size
             written = os.write(self._file, line)
@@ -72,7 +73,7 @@ class JsonlSink:
         except OSError as error:
             if self._regular:
                 os.ftruncate(self._file, before)
-            raise self._not_written(error) from error
+            raise output_error(self._path, error) from error
         return True
 
     def close(self) -> None:
@@ -84,7 +85,7 @@ class JsonlSink:
             if self._regular:
                 os.fsync(file)
         except OSError as error:
-            raise self._not_written(error) from error
+            raise output_error(self._path, error) from error
         finally:
             os.close(file)
 
@@ -96,19 +97,12 @@ class JsonlSink:
         if head != _OURS[: len(head)]:
             raise RequestError(
                 f"a new file, or one of {SCHEMA} lines to continue",
-                got=f"{self._path} with other content",
+                got=f"{printable(self._path)} with other content",
                 next_step="name another file, or move this one away",
             )
         end = 0 if self._overwrite else _after_last_newline(file, size)
         if end < size:
             os.ftruncate(file, end)
-
-    def _not_written(self, error: OSError) -> InputError:
-        return InputError(
-            f"to write Results to {self._path}",
-            got=error.strerror or str(error),
-            next_step="free some space or choose another place with --sink jsonl:PATH",
-        )
 
 
 def _after_last_newline(file: int, size: int) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import cv2
-
-from edge.errors import InputError
 from edge.sinks.base import Shot
-
-_COMPRESSION = 1
-"""PNG's quickest deflate level: the loop waits for the encoder, and noise hardly packs anyway."""
+from edge.sinks.png_stream import write_png
+from edge.sinks.whole_file import check_writable, whole_files
+from edge.sources.integrity import printable
 
 
 class PngSink:
@@ -23,7 +19,7 @@ class PngSink:
     """
 
     def __init__(self, folder: Path, every: int = 1) -> None:
-        self.name = f"png {folder}"
+        self.name = f"png {printable(folder)}"
         self._folder = folder
         self._every = every
         self._seen = 0
@@ -39,46 +35,22 @@ class PngSink:
         Raises:
             InputError: It cannot be made or written.
         """
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            probe = self._folder / f".{os.getpid()}.partial"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise self._not_written(error) from error
+        check_writable(self._folder)
 
     def write(self, shot: Shot) -> bool:
-        """Write one picture, where it is its turn.
+        """Write one picture, where it is its turn; always True.
 
         Raises:
             InputError: The disk is full or gone; no partial file stays.
         """
         due = self.wants_drawn
         self._seen += 1
-        if not due:
-            return True
-        picture = shot.frame.pixels if shot.drawn is None else shot.drawn
-        _, data = cv2.imencode(
-            ".png",
-            cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-            [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION],
-        )
-        path = self._folder / f"{shot.frame.frame_id:08d}.overlay.png"
-        partial = self._folder / f".{path.name}.{os.getpid()}.partial"
-        try:
-            partial.write_bytes(data.tobytes())
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise self._not_written(error) from error
+        if due:
+            picture = shot.frame.pixels if shot.drawn is None else shot.drawn
+            path = self._folder / f"{shot.frame.frame_id:08d}.overlay.png"
+            with whole_files([path]) as (file,):
+                write_png(file, picture)
         return True
 
     def close(self) -> None:
         """Nothing to finish."""
-
-    def _not_written(self, error: OSError) -> InputError:
-        return InputError(
-            f"to write pictures into {self._folder}",
-            got=error.strerror or str(error),
-            next_step="free some space or choose another place with --sink png:DIR",
-        )

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from edge.errors import RequestError
 from edge.sinks.base import Sink
-from edge.uri import Kind, Uri, parse_uri, whole_number
+from edge.uri import Kind, Uri, number, parse_uri, whole_number
 
 KINDS: Mapping[str, Kind] = {
     "window": Kind("window"),
     "headless": Kind("headless"),
-    "video": Kind("video:PATH"),
+    "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
     "jsonl": Kind("jsonl:PATH"),
 }
+
+_VIDEO_FPS = 10.0
+"""Pace at which a video is played; about that of the analysis on a laptop."""
 
 _log = logging.getLogger("dermedge.sink")
 
@@ -38,14 +41,14 @@ def parse_sink(text: str) -> Uri:
     return uri
 
 
-def sinks_from_uris(texts: Sequence[str], *, fps: float, overwrite: bool) -> list[Sink]:
+def sinks_from_uris(texts: Sequence[str], *, overwrite: bool, lossless: bool) -> list[Sink]:
     """The named sinks, window first so that the frame age is that of the screen; none is open.
 
     Args:
-        texts: ``window``, ``headless``, ``video:PATH``, ``png:DIR?every=N``, ``jsonl:PATH``;
+        texts: ``window``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``, ``jsonl:PATH``;
             empty takes a window where there is a display, and else nothing.
-        fps: Frames per second that a video is to be played at.
         overwrite: Replace what an earlier run left.
+        lossless: A video holds every frame, even if the loop has to wait for the encoder.
 
     Raises:
         RequestError: A name is wrong, two write the same place, or a place holds an earlier run.
@@ -59,11 +62,11 @@ def sinks_from_uris(texts: Sequence[str], *, fps: float, overwrite: bool) -> lis
             raise RequestError(
                 "each sink once", got=f"{text!r} twice", next_step="give each its own path"
             )
-    sinks = [_sink(uri, fps, overwrite) for uri in uris]
+    sinks = [_sink(uri, overwrite, lossless) for uri in uris]
     return sorted(sinks, key=lambda sink: sink.name != "window")
 
 
-def _sink(uri: Uri, fps: float, overwrite: bool) -> Sink:
+def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
     if uri.kind == "window":
         from edge.sinks.window import WindowSink
 
@@ -85,7 +88,7 @@ def _sink(uri: Uri, fps: float, overwrite: bool) -> Sink:
         return PngSink(path, every=uri.options.get("every", 1))
     from edge.sinks.video import VideoSink
 
-    return VideoSink(path, fps=fps)
+    return VideoSink(path, fps=uri.options.get("fps", _VIDEO_FPS), own_thread=not lossless)
 
 
 def _refuse_earlier_run(kind: str, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.errors import RequestError
+from edge.errors import InputError, RequestError
 from edge.sources.base import Source
 from edge.uri import Kind, Uri, number, parse_uri, size_wh, split_kind, whole_number
 
@@ -52,18 +52,20 @@ def parse_source(text: str) -> Uri:
     return uri
 
 
-def source_from_uri(text: str) -> Source:
+def source_from_uri(text: str, *, paced: bool = False) -> Source:
     """The source that ``text`` names; nothing is opened yet.
 
     Args:
         text: ``synthetic:``, ``synthetic:7?size=1280x720&fps=30&regions=8``, ``files:PATH``, or
             the plain path of a picture, a folder or a video.
+        paced: Give recordings at their own pace instead of as fast as they are analyzed.
 
     Raises:
-        RequestError: No such kind, option or path.
+        RequestError: No such kind or option.
+        InputError: No such path.
     """
     uri = parse_source(text)
-    return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place)
+    return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place, paced)
 
 
 def _synthetic(uri: Uri) -> Source:
@@ -78,13 +80,13 @@ def _synthetic(uri: Uri) -> Source:
     )
 
 
-def _files(place: str) -> Source:
+def _files(place: str, paced: bool) -> Source:
     if not place or not Path(place).exists():
-        raise RequestError(
+        raise InputError(
             "the path of a picture, a folder or a video",
             got=f"{place!r}, which does not exist" if place else "no path",
             next_step="check the spelling",
         )
     from edge.sources.files import FilesSource
 
-    return FilesSource(Path(place))
+    return FilesSource(Path(place), paced=paced)

@@ -1,0 +1,124 @@
+"""``dermedge run``: the camera loop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from edge.config import Config, load_config
+from edge.stop import Stop, stop_on_signals
+
+_log = logging.getLogger("dermedge.run")
+
+
+@click.command("run")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="TOML file; flags override it."
+)
+@click.option("--check-config", is_flag=True, help="Read the configuration, say OK, and end.")
+@click.option(
+    "--source",
+    help="synthetic:SEED?size=WxH&fps=N&regions=N (the built-in phantom camera, the default), "
+    "or the path of a picture, a folder or a video.",
+)
+@click.option(
+    "--paced/--unpaced",
+    default=None,
+    help="Show recordings at their own pace, or as fast as they are analyzed (the default).",
+)
+@click.option(
+    "--sink",
+    "sinks",
+    multiple=True,
+    help="window, headless, video:PATH.webm, png:DIR?every=N or jsonl:PATH; may be repeated. "
+    "Default: a window where there is a display.",
+)
+@click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
+@click.option("--seconds", type=float, help="Stop after this long.")
+@click.option("--pack", help="Name or folder of the model pack.")
+@click.option("--backend", help="auto, onnx or tensorrt.")
+@click.option("--threads", type=int, help="CPU threads of the networks; 0 takes the default.")
+@click.pass_context
+def run(
+    context: click.Context,
+    config_path: Path | None,
+    check_config: bool,
+    source: str | None,
+    paced: bool | None,
+    sinks: tuple[str, ...],
+    overwrite: bool | None,
+    seconds: float | None,
+    pack: str | None,
+    backend: str | None,
+    threads: int | None,
+) -> int:
+    """Run the camera loop until the source ends, --seconds are over, the window is closed, or
+    Ctrl-C.
+
+    Every analyzed frame goes to every sink; a health line is logged to stderr now and then, and a
+    summary is printed at the end. Research prototype. Not for diagnosis.
+    """
+    config = load_config(
+        config_path,
+        {
+            "source": {"uri": source, "paced": paced},
+            "model": {"pack": pack, "backend": backend, "threads": threads},
+            "output": {"sinks": sinks or None, "overwrite": overwrite},
+            "loop": {"seconds": seconds},
+        },
+    )
+    if check_config:
+        click.echo(f"OK: {config_path or 'the defaults and flags'}")
+        return 0
+    _log_to_stderr(debug=(context.obj or {}).get("debug", False))
+    stop = Stop()
+    with stop_on_signals(stop):
+        return _run(config, stop)
+
+
+def _run(config: Config, stop: Stop) -> int:
+    """Compose everything, run the loop, and give the exit code: the highest one wins."""
+    # Imported here: --check-config and --help need neither OpenCV nor ONNX Runtime.
+    from edge.compose import open_analyzer
+    from edge.health import Health
+    from edge.loop import run_loop
+    from edge.overlay.overlay import Overlay
+    from edge.sinks.uri import sinks_from_uris
+    from edge.sources.uri import source_from_uri
+    from edge.view import PairedView
+    from models.manifest import find_pack
+
+    source = source_from_uri(config.source.uri, paced=config.source.paced)
+    sinks = sinks_from_uris(
+        config.output.sinks, overwrite=config.output.overwrite, lossless=not source.is_live
+    )
+    pack = find_pack(config.model.pack)
+    health = Health(config.loop.health_every_s)
+    with open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer:
+        _log.info("running %s with the pack %s; Ctrl-C stops", source.name, pack.name)
+        if config.loop.seconds > 0.0:
+            stop.request_after(config.loop.seconds)
+        summary = run_loop(
+            source,
+            analyzer.analyze,
+            PairedView(Overlay(validated=pack.classifier.manifest.validated)),
+            sinks,
+            stop=stop,
+            health=health,
+            give_up_after_s=config.source.give_up_after_s,
+        )
+    click.echo(summary)
+    reason = stop.reason
+    return max(health.worst_exit_code, reason.exit_code if reason else 0)
+
+
+def _log_to_stderr(*, debug: bool) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+    )

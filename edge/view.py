@@ -1,0 +1,42 @@
+"""What the loop shows: functions of a frame and a result that give a picture."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import Frame
+from edge.overlay.overlay import Overlay
+from edge.result import Result
+
+
+class PairedView:
+    """Draws a result over the very frame that it belongs to.
+
+    The age in the picture is that at the time of drawing; showing it takes a little longer, which
+    the health figures contain.
+
+    Args:
+        overlay: Does the drawing; its buffer is what :meth:`__call__` returns.
+    """
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+
+    def __call__(self, frame: Frame, result: Result) -> NDArray[np.uint8]:
+        """HxWx3 uint8 RGB; overwritten by the next call."""
+        return self._overlay.draw(
+            frame.pixels,
+            result,
+            age_ms=frame_age_ms(frame, time.monotonic_ns()),
+            view=None if frame.captured_ns is None else "paired",
+        )
+
+
+def frame_age_ms(frame: Frame, now_ns: int) -> float | None:
+    """Milliseconds from the capture to ``now_ns`` (monotonic); ``None`` without such a capture."""
+    if frame.captured_ns is None or frame.captured_clock != "monotonic":
+        return None
+    return (now_ns - frame.captured_ns) / 1e6
