@@ -1,0 +1,189 @@
+"""Train the segmenter inside a time box: 128, then 256, then 304 pixels."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.data import (
+    PHANTOM_SEED_TUNE,
+    Example,
+    Prefetch,
+    SegmenterData,
+    fit_examples,
+    network_input,
+    phantom_examples,
+    tune_dermoscopy,
+)
+from models.measures import dice_per_picture
+from models.schedule import AveragedWeights, Log, Phase, TimeBox, learning_rate
+from models.unet.net import ResidualUNet
+
+PHASES = (Phase(0.42, 128, 16), Phase(0.30, 256, 8), Phase(0.28, 304, 6))
+SIZE = 304
+PEAK_RATE = 3e-3
+TUNE_PHANTOMS = 100
+ROUNDS = 10
+"""Looks at the tuning side during a training; figures to follow, nothing is chosen by them."""
+
+LOOK_AT = 60
+"""Tuning pictures per source in such a look; the last one takes all."""
+
+LAST_LOOK_S = 80.0
+
+THRESHOLDS = np.arange(0.10, 0.91, 0.05)
+
+
+def train_segmenter(data: Path | None, out: Path, seconds: float, seed: int, log: Log) -> Path:
+    """Train, choose the threshold on the tuning side, and write ``segmenter.pt``.
+
+    Args:
+        data: The data folder, or ``None`` for phantoms alone (a smoke test).
+        out: Folder of the checkpoint.
+        seconds: Wall time for everything here.
+        seed: Of the weights and of the data's variation.
+        log: Takes the figures.
+
+    Returns:
+        The checkpoint: ``state`` (weights), ``threshold`` and ``tune`` (figures).
+    """
+    torch.manual_seed(seed)
+    # The rest is for the last look at the tuning side.
+    box = TimeBox(seconds - min(LAST_LOOK_S, 0.2 * seconds), PHASES)
+    source = SegmenterData(data) if data is not None else SegmenterData(None, phantoms=16)
+    tune = {"phantom": phantom_examples(PHANTOM_SEED_TUNE, TUNE_PHANTOMS if data else 4)}
+    if data is not None:
+        tune["dermoscopy"] = tune_dermoscopy(data)
+    net = ResidualUNet()
+    averaged = AveragedWeights(net, ResidualUNet())
+    _learn(net, averaged, source, tune, box, seed, log)
+    figures = _final_figures(averaged.average, tune)
+    log.write("segmenter tuned", **figures)
+    path = out / "segmenter.pt"
+    torch.save(
+        {
+            "state": averaged.average.state_dict(),
+            "threshold": figures["threshold"],
+            "tune": figures,
+        },
+        path,
+    )
+    return path
+
+
+def _learn(
+    net: nn.Module,
+    averaged: AveragedWeights,
+    source: SegmenterData,
+    tune: dict[str, list[Example]],
+    box: TimeBox,
+    seed: int,
+    log: Log,
+) -> None:
+    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=1e-3)
+    rng = np.random.default_rng(seed)
+    steps, losses, next_look = 0, [], 1
+    while box.progress < 1.0:
+        phase = box.phase
+        batches = Prefetch(partial(source.batch, rng, phase.batch, phase.size))
+        for inputs, masks in batches:
+            losses.append(_step(net, optimiser, inputs, masks, box.progress))
+            averaged.update()
+            steps += 1
+            if box.progress * ROUNDS >= next_look:
+                next_look += 1
+                dice = {
+                    name: _tune_dice(averaged.average, examples, phase.size)
+                    for name, examples in tune.items()
+                }
+                log.write(
+                    "segmenter",
+                    progress=box.progress,
+                    steps=steps,
+                    size=phase.size,
+                    loss=float(np.mean(losses)),
+                    tune_dice=dice,
+                )
+                losses = []
+            if box.phase is not phase or box.progress >= 1.0:
+                break
+        batches.close()
+
+
+def _step(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    inputs: np.ndarray,
+    masks: np.ndarray,
+    progress: float,
+) -> float:
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(progress, PEAK_RATE)
+    net.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(torch.from_numpy(inputs))
+    loss = segmentation_loss(logits.float(), torch.from_numpy(masks))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+    optimiser.step()
+    return loss.item()
+
+
+def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy plus one minus the soft Dice of each picture.
+
+    The Dice term is smoothed by half a percent of the picture, so that a picture without a lesion
+    asks for an empty mask without a jump.
+
+    Args:
+        logits: float [N, 1, H, W].
+        masks: float [N, 1, H, W], 0 or 1.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, masks)
+    probability = torch.sigmoid(logits)
+    both = (probability * masks).sum(dim=(1, 2, 3))
+    sizes = probability.sum(dim=(1, 2, 3)) + masks.sum(dim=(1, 2, 3))
+    smooth = 0.005 * masks[0].numel()
+    return entropy + (1.0 - (2.0 * both + smooth) / (sizes + smooth)).mean()
+
+
+def predict(net: nn.Module, pixels: np.ndarray, batch: int = 8) -> np.ndarray:
+    """Probabilities float32 [N, H, W] of pictures uint8 [N, H, W, 3], in float32 arithmetic."""
+    net.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), batch):
+            inputs = torch.from_numpy(network_input(pixels[start : start + batch]))
+            parts.append(torch.sigmoid(net(inputs))[:, 0].numpy())
+    return np.concatenate(parts)
+
+
+def _tune_dice(net: nn.Module, examples: list[Example], size: int) -> float:
+    fitted = fit_examples(examples[:: max(1, len(examples) // LOOK_AT)], size)
+    return float(dice_per_picture(predict(net, fitted.pixels), fitted.masks, 0.5).mean())
+
+
+def _final_figures(net: nn.Module, tune: dict[str, list[Example]]) -> dict:
+    """The threshold with the best mean Dice over the sources, and the Dice of each at it."""
+    fitted = {name: fit_examples(examples, SIZE) for name, examples in tune.items()}
+    found = {name: predict(net, pictures.pixels) for name, pictures in fitted.items()}
+    by_threshold = {
+        round(float(t), 2): np.mean(
+            [dice_per_picture(found[n], fitted[n].masks, t).mean() for n in fitted]
+        )
+        for t in THRESHOLDS
+    }
+    threshold = max(by_threshold, key=by_threshold.get)
+    figures: dict = {"threshold": threshold, "size": SIZE}
+    for name, pictures in fitted.items():
+        dice = dice_per_picture(found[name], pictures.masks, threshold)
+        figures[f"{name}_pictures"] = len(dice)
+        figures[f"{name}_dice_mean"] = float(dice.mean())
+        figures[f"{name}_dice_median"] = float(np.median(dice))
+    return figures
