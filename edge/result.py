@@ -163,7 +163,6 @@ class FrameStamp:
     wall: str | None
     wall_trusted: bool
     settings: Mapping[str, Any] | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class Result:
     """Everything known about one frame.
 
     ``regions`` is ``None`` unless ``status`` is ``ok`` or ``nothing_found``; ``reasons`` says in
-    words why there is no answer, or what to keep in mind about it.
+    words why there is no answer, or what to keep in mind about it, such as the frame's notes.
 
     Raises:
         ValueError: Regions are given with a status that has no answer, or the other way round.
@@ -249,7 +248,6 @@ def _frame_json(frame: FrameStamp) -> dict[str, Any]:
         "wall": frame.wall,
         "wall_trusted": frame.wall_trusted,
         "settings": None if frame.settings is None else dict(frame.settings),
-        "notes": list(frame.notes),
     }
 
 

@@ -1,0 +1,1 @@
+"""What is found in one frame, and how it is measured."""

@@ -1,0 +1,186 @@
+"""The frame in linear light, small enough to measure colour on.
+
+Averages of encoded values are too dark wherever a block holds light and dark; averages of linear
+light are what a coarser sensor would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models import skin
+
+LONG_SIDE_MAX = 640
+"""Colour is measured on a frame of at most this long side."""
+
+FULL_SCALE = 65535.0
+"""Value of white in 16-bit linear light."""
+
+Float32 = NDArray[np.float32]
+
+_BAND_PIXELS = 40_000
+"""Pixels that are made linear at once; the 16-bit band then stays in a core's own cache."""
+
+
+OVERVIEW_SIDE_MAX = 320
+"""What concerns the whole frame (tone, quality) is measured on a sample of at most this side."""
+
+
+@dataclass(frozen=True)
+class LinearFrame:
+    """A frame reduced by whole pixels.
+
+    Attributes:
+        linear: hxwx3 uint16 RGB in linear light, 65535 is white. The buffer belongs to the
+            :class:`LightMeter` that made it and is overwritten by its next frame.
+        factor: Each pixel is the mean of ``factor`` x ``factor`` pixels of the frame. Up to
+            ``factor - 1`` last columns and rows of the frame are not in it.
+        frame_wh: Size of the whole frame in pixels.
+    """
+
+    linear: NDArray[np.uint16]
+    factor: int
+    frame_wh: tuple[int, int]
+
+
+class LightMeter:
+    """Makes :class:`LinearFrame` from frames, in a buffer that it reuses."""
+
+    def __init__(self) -> None:
+        self._table = linear_table()
+        self._band = np.empty(0, np.uint16)
+        self._linear = np.empty((0, 0, 3), np.uint16)
+
+    def reduce(self, pixels: NDArray[np.uint8]) -> LinearFrame:
+        """Average a frame in linear light down to a long side of at most 640.
+
+        Args:
+            pixels: HxWx3 uint8 RGB.
+
+        Returns:
+            The reduced frame; rounded to 1/65535 of white.
+        """
+        height, width = pixels.shape[:2]
+        factor = -(-max(width, height) // LONG_SIDE_MAX)
+        small_w, small_h = max(1, width // factor), max(1, height // factor)
+        if self._linear.shape[:2] != (small_h, small_w):
+            self._linear = np.empty((small_h, small_w, 3), np.uint16)
+        used_w = small_w * factor
+        rows = max(1, _BAND_PIXELS // (used_w * factor))
+        size = min(rows, small_h) * factor * used_w * 3
+        if self._band.size < size:
+            self._band = np.empty(size, np.uint16)
+        for top in range(0, small_h, rows):
+            target = self._linear[top : top + rows]
+            source = pixels[top * factor : (top + len(target)) * factor, :used_w]
+            self._reduce_band(source, target, factor)
+        return LinearFrame(self._linear, factor, (width, height))
+
+    def _reduce_band(
+        self, source: NDArray[np.uint8], target: NDArray[np.uint16], factor: int
+    ) -> None:
+        if factor == 1:
+            cv2.LUT(source, self._table, dst=target)
+            return
+        band = self._band[: source.size].reshape(source.shape)
+        cv2.LUT(source, self._table, dst=band)
+        size = (target.shape[1], target.shape[0])
+        cv2.resize(band, size, dst=target, interpolation=cv2.INTER_AREA)
+
+
+def linear_table() -> NDArray[np.uint16]:
+    """Linear light of each 8-bit sRGB value, 65535 is white."""
+    linear = skin.linear_from_srgb(np.arange(256, dtype=np.uint8))
+    return np.rint(linear.astype(np.float64) * FULL_SCALE).astype(np.uint16)
+
+
+def linear_of(encoded: float) -> float:
+    """Linear light (1 is white) of an sRGB value 0..255 that need not be whole; IEC 61966-2-1."""
+    value = encoded / 255.0
+    return value / 12.92 if value <= 0.04045 else math.pow((value + 0.055) / 1.055, 2.4)
+
+
+# --- which pixels can be measured ---------------------------------------------------------------
+
+CLIPPED_BELOW, CLIPPED_ABOVE = 5.0, 250.0
+"""An 8-bit value beyond these says only that there was less, or more, light."""
+
+GLARE_ABOVE = 230.0
+"""All three channels above: the lamp and not the skin (blue of the palest skin is near 170)."""
+
+
+def is_clipped(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
+    """True where any channel of linear light (1 is white) is below 5 or above 250 of 255."""
+    low, high = linear_of(CLIPPED_BELOW), linear_of(CLIPPED_ABOVE)
+    lowest = np.minimum(np.minimum(red, green), blue)
+    highest = np.maximum(np.maximum(red, green), blue)
+    return np.asarray((lowest < low) | (highest > high), np.bool_)
+
+
+def is_glare(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
+    """True where every channel of linear light is above 230 of 255: a highlight."""
+    lowest = np.minimum(np.minimum(red, green), blue)
+    return np.asarray(lowest > linear_of(GLARE_ABOVE), np.bool_)
+
+
+def is_skin(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
+    """The rule of ``models.skin.skin_mask`` on linear light (1 is white), without logarithms.
+
+    It takes its limits from there. On 8-bit values both agree but for the rounding of floats.
+    """
+    floor = linear_of(8.0)
+    r, g, b = np.maximum(red, floor), np.maximum(green, floor), np.maximum(blue, floor)
+    red_green = [math.exp(limit) for limit in skin.RED_OVER_GREEN]
+    green_blue = [math.exp(limit) for limit in skin.GREEN_OVER_BLUE]
+    darkest, lightest = (linear_of(value - 0.5) for value in skin.SKIN_VALUES)
+    plausible = (red > darkest) & (green < lightest)
+    plausible &= r >= g * red_green[0]
+    plausible &= r <= g * red_green[1]
+    plausible &= g >= b * green_blue[0]
+    plausible &= g <= b * green_blue[1]
+    return np.asarray(plausible, np.bool_)
+
+
+# --- the whole frame at a glance ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every ``pitch_px``-th pixel of the frame in both directions, in linear light, 1 is white.
+
+    Sample (row, column) is the mean of the block of frame pixels whose middle is
+    (row * pitch_px + middle_px, column * pitch_px + middle_px). All arrays are hxw and new.
+    """
+
+    red: Float32
+    green: Float32
+    blue: Float32
+    skin: NDArray[np.bool_]
+    glare: NDArray[np.bool_]
+    clipped: NDArray[np.bool_]
+    pitch_px: int
+    middle_px: int
+
+
+def overview(light: LinearFrame) -> Overview:
+    """Sample a reduced frame down to a long side of at most 320."""
+    height, width = light.linear.shape[:2]
+    skip = -(-max(width, height) // OVERVIEW_SIDE_MAX)
+    sampled = light.linear[::skip, ::skip]
+    white = np.float32(1.0 / FULL_SCALE)
+    red, green, blue = (sampled[..., c].astype(np.float32) * white for c in range(3))
+    return Overview(
+        red=red,
+        green=green,
+        blue=blue,
+        skin=is_skin(red, green, blue),
+        glare=is_glare(red, green, blue),
+        clipped=is_clipped(red, green, blue),
+        pitch_px=skip * light.factor,
+        middle_px=light.factor // 2,
+    )
