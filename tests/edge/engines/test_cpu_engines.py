@@ -1,8 +1,10 @@
-"""The ONNX Runtime engine on real ONNX files."""
+"""The CPU engines on real ONNX files: both behave alike behind the seam."""
 
 from __future__ import annotations
 
+import importlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +30,20 @@ def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, shape, dtype=np.uint8)
 
 
+@pytest.fixture(params=["onnx", "openvino"])
+def make_engine(request: pytest.FixtureRequest) -> Callable[..., Engine]:
+    if request.param == "onnx":
+        return OnnxEngine
+    pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+    return importlib.import_module("edge.engines.openvino").OpenVinoEngine
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> OnnxEngine:
-    return OnnxEngine(write_segmenter(tmp_path / "s.onnx"), IDENTITY, max_batch=3, threads=1)
+def engine(make_engine: Callable[..., Engine], tmp_path: Path) -> Engine:
+    return make_engine(write_segmenter(tmp_path / "s.onnx"), IDENTITY, max_batch=3, threads=1)
 
 
-def test_answers_as_numpy_does_for_every_allowed_batch(engine: OnnxEngine) -> None:
+def test_answers_as_numpy_does_for_every_allowed_batch(engine: Engine) -> None:
     for count in (1, 2, 3):
         found = engine.infer({"rgb": pictures(count)})
         assert set(found) == {"probability"}
@@ -43,14 +53,13 @@ def test_answers_as_numpy_does_for_every_allowed_batch(engine: OnnxEngine) -> No
         )
 
 
-def test_says_what_it_is(engine: OnnxEngine) -> None:
-    seam: Engine = engine
-    assert seam.identity is IDENTITY
-    assert seam.input_size_wh == (WIDTH, HEIGHT)
-    assert seam.max_batch == 3
+def test_says_what_it_is(engine: Engine) -> None:
+    assert engine.identity is IDENTITY
+    assert engine.input_size_wh == (WIDTH, HEIGHT)
+    assert engine.max_batch == 3
 
 
-def test_pixels_need_not_lie_contiguous(engine: OnnxEngine) -> None:
+def test_pixels_need_not_lie_contiguous(engine: Engine) -> None:
     wide = pictures(2)
     turned = np.ascontiguousarray(wide[:, :, ::-1])[:, :, ::-1]
     assert not turned.flags.c_contiguous
@@ -59,16 +68,18 @@ def test_pixels_need_not_lie_contiguous(engine: OnnxEngine) -> None:
     )
 
 
-def test_an_answer_outlives_the_next_call(engine: OnnxEngine) -> None:
+def test_an_answer_outlives_the_next_call(engine: Engine) -> None:
     first = engine.infer({"rgb": pictures(1)})["probability"]
     before = first.copy()
     engine.infer({"rgb": 255 - pictures(1)})
     np.testing.assert_array_equal(first, before)
 
 
-def test_a_graph_of_fixed_batch_one_takes_one_picture_at_a_time(tmp_path: Path) -> None:
+def test_a_graph_of_fixed_batch_one_takes_one_picture_at_a_time(
+    make_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
     path = write_segmenter(tmp_path / "fixed.onnx", batch=1)
-    with OnnxEngine(path, IDENTITY, max_batch=4) as engine:
+    with make_engine(path, IDENTITY, max_batch=4) as engine:
         assert engine.max_batch == 1
         assert engine.infer({"rgb": pictures(1)})["probability"].shape == (1, HEIGHT, WIDTH)
         with pytest.raises(ModelRefusedError, match=r"\[1 to 1,6,10,3\]; got uint8 \[2, 6, 10, 3"):
@@ -88,9 +99,7 @@ def test_a_graph_of_fixed_batch_one_takes_one_picture_at_a_time(tmp_path: Path) 
         ({"rgb": pictures(0)}, "uint8 [0, 6, 10, 3]"),
     ],
 )
-def test_other_inputs_are_refused(
-    engine: OnnxEngine, inputs: dict[str, np.ndarray], got: str
-) -> None:
+def test_other_inputs_are_refused(engine: Engine, inputs: dict[str, np.ndarray], got: str) -> None:
     with pytest.raises(ModelRefusedError) as refusal:
         engine.infer(inputs)
     assert refusal.value.got == got
@@ -109,22 +118,29 @@ def test_other_inputs_are_refused(
     ],
 )
 def test_graphs_that_are_not_prepared_are_refused(
-    tmp_path: Path, changes: dict[str, object]
+    make_engine: Callable[..., Engine], tmp_path: Path, changes: dict[str, object]
 ) -> None:
     path = write_segmenter(tmp_path / "other.onnx", **changes)
     with pytest.raises(ModelRefusedError, match="tiny: a prepared graph") as refusal:
-        OnnxEngine(path, IDENTITY)
+        make_engine(path, IDENTITY)
     assert "dermedge-convert prepare" in refusal.value.next_step
 
 
 @pytest.mark.parametrize("content", [b"", b"no ONNX at all", None])
-def test_files_that_are_no_onnx_are_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_files_that_are_no_onnx_are_refused(
+    make_engine: Callable[..., Engine],
+    tmp_path: Path,
+    content: bytes | None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     path = tmp_path / "file.onnx"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ModelRefusedError, match="tiny: a prepared graph") as refusal:
-        OnnxEngine(path, IDENTITY)
+        make_engine(path, IDENTITY)
     assert "\n" not in str(refusal.value)
+    # The libraries would say the same a second time, in their own words.
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_graph_that_fails_on_a_picture_is_refused(
@@ -139,7 +155,7 @@ def test_a_graph_that_fails_on_a_picture_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_closed_engine_says_so(engine: OnnxEngine) -> None:
+def test_a_closed_engine_says_so(engine: Engine) -> None:
     with engine:
         engine.infer({"rgb": pictures(1)})
     engine.close()
@@ -147,7 +163,8 @@ def test_a_closed_engine_says_so(engine: OnnxEngine) -> None:
         engine.infer({"rgb": pictures(1)})
 
 
-def test_two_threads_may_ask_at_once(engine: OnnxEngine) -> None:
+def test_two_threads_may_ask_at_once(tmp_path: Path) -> None:
+    engine = OnnxEngine(write_segmenter(tmp_path / "s.onnx"), IDENTITY, max_batch=2)
     answers: dict[int, np.ndarray] = {}
 
     def ask(count: int) -> None:

@@ -1,0 +1,169 @@
+"""Prepared graphs on the CPU, by OpenVINO: faster than ONNX Runtime on the paper's U-Net.
+
+Comes with the extra `dermedge[openvino]`; when it pays is measured in
+`docs/decisions/2026-11-23-cpu-engine.md` (`benchmarks/cpu_engines.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino.frontend import FrontEndManager
+
+from edge.engines.base import EngineIdentity
+from edge.engines.prepared import (
+    INPUT_NAME,
+    TensorFacts,
+    cannot_load,
+    cannot_run,
+    default_threads,
+    prepared_interface,
+    was_closed,
+)
+
+_DTYPES = {"u8": "uint8", "f32": "float32"}
+
+
+class OpenVinoEngine:
+    """One prepared graph, compiled for one picture at a time.
+
+    A batch is run picture by picture: compiled for any batch, the classifier takes a quarter more
+    time, and the memory of the largest. Every call of :meth:`infer` returns new arrays. One
+    thread at a time may call it.
+
+    Args:
+        prepared: File written by ``convert.prepare``.
+        identity: What the pack says of this network.
+        max_batch: Largest batch to accept, at least 1.
+        threads: Cores to compute on; ``None`` for all usable ones up to four.
+
+    Raises:
+        ModelRefusedError: The file is missing, is no ONNX, or is no prepared graph.
+    """
+
+    def __init__(
+        self,
+        prepared: Path,
+        identity: EngineIdentity,
+        *,
+        max_batch: int = 1,
+        threads: int | None = None,
+    ) -> None:
+        self._identity = identity
+        self._request: Any = None
+        try:
+            # By name, because guessing the format loads every front end and logs each refusal.
+            reader = FrontEndManager().load_by_framework("onnx")
+            model = reader.convert(reader.load(str(prepared)))
+        # OpenVINO's exceptions have no common base class but Exception.
+        except Exception as error:
+            raise cannot_load(identity.name, error) from error
+        self._interface = prepared_interface(
+            identity.name,
+            [_facts(port) for port in model.inputs],
+            [_facts(port) for port in model.outputs],
+            max_batch=max_batch,
+        )
+        self._request = _compiled(model, self._interface.size_wh, identity.name, threads)
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Which network this is."""
+        return self._identity
+
+    @property
+    def input_size_wh(self) -> tuple[int, int]:
+        """Width and height of the input, in pixels."""
+        return self._interface.size_wh
+
+    @property
+    def max_batch(self) -> int:
+        """Largest N that one call of :meth:`infer` takes; 1 where the graph's batch is fixed."""
+        return self._interface.max_batch
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the graph on every picture of the batch.
+
+        Args:
+            inputs: ``rgb``, uint8 [N,H,W,3] with N at most :attr:`max_batch`.
+
+        Returns:
+            ``probability`` float32 [N,H,W] or ``probabilities`` float32 [N,C]; new arrays that
+            belong to the caller.
+
+        Raises:
+            ModelRefusedError: Another input, shape or dtype; the graph failed; the engine is
+                closed.
+        """
+        if self._request is None:
+            raise was_closed(self._identity.name)
+        pixels = self._interface.pixels(inputs)
+        try:
+            answers = [self._answer(pixels[i : i + 1]) for i in range(len(pixels))]
+        # As in __init__().
+        except Exception as error:
+            raise cannot_run(self._identity.name, error) from error
+        return {self._interface.output_name: np.concatenate(answers)}
+
+    def _answer(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found = self._request.infer({INPUT_NAME: picture}, share_inputs=True)
+        answer: NDArray[np.float32] = found[self._interface.output_name]
+        return answer
+
+    def close(self) -> None:
+        """Give the compiled graph's memory back; calling it twice is harmless."""
+        self._request = None
+
+    def __enter__(self) -> OpenVinoEngine:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def device_properties(threads: int) -> dict[str, Any]:
+    """Compile for one picture at a time on a few cores that others use too.
+
+    * float32 by name: on a CPU with AVX512-BF16 the default is bfloat16, which moves the paper's
+      U-Net by up to 0.13 in probability; on ARM it is float16 where the CPU has it.
+    * Threads are not pinned to cores: a pinned one waits for whoever has its core.
+    """
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _compiled(model: Any, size_wh: tuple[int, int], name: str, threads: int | None) -> Any:
+    width, height = size_wh
+    properties = device_properties(threads or default_threads())
+    try:
+        model.reshape({INPUT_NAME: [1, height, width, 3]})
+        return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
+    # As in OpenVinoEngine.__init__().
+    except Exception as error:
+        raise cannot_load(name, error) from error
+
+
+def _facts(port: Any) -> TensorFacts:
+    shape = port.partial_shape
+    if shape.rank.is_dynamic:
+        axes: tuple[int | None, ...] = ()
+    else:
+        axes = tuple(None if axis.is_dynamic else axis.get_length() for axis in shape)
+    element = port.element_type.get_type_name()
+    return TensorFacts(port.any_name, _DTYPES.get(element, element), axes)
