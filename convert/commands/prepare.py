@@ -33,8 +33,10 @@ def prepare(pack: str, out: Path) -> None:
     Runtime, and is what a device's compiler takes.
     """
     found = find_pack(pack)
-    for part, model in (("segmenter", found.segmenter), ("classifier", found.classifier)):
-        graph = prepare_model(model.read_onnx(), model.manifest)
+    models = (found.segmenter, found.classifier)
+    # Both first: half a pack on disk is of no use.
+    graphs = [(model, prepare_model(model.read_onnx(), model.manifest)) for model in models]
+    for part, (model, graph) in zip(("segmenter", "classifier"), graphs, strict=True):
         path = out / f"{part}.prepared.onnx"
         content = graph.SerializeToString(deterministic=True)
         _write(path, content)

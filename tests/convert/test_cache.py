@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written(
     assert tmp_path not in path.parents
     assert "prepared graphs cannot be kept in" in caplog.text
     assert "set DERMEDGE_CACHE to a folder that can be written" in caplog.text
-    # The second model of the process finds the first one's folder, and nothing is done twice.
+    # The process has one such folder, however many models it needs.
     assert prepared_path(segmenter, tmp_path / "taken" / "cache").parent == path.parent
 
 
@@ -190,7 +190,7 @@ def test_two_processes_at_once(tmp_path: Path, tiny_pack: Path) -> None:
     answers = {process.communicate(timeout=60)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     (answer,) = answers
-    assert [path for path in tmp_path.iterdir()] == [Path(answer)]
+    assert list(tmp_path.iterdir()) == [Path(answer)]
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The composition root: from a pack's name to engines, and to an analyzer that uses them.
+
+The only place of ``edge`` that knows ``convert``: a network is prepared once, and the prepared
+graph is kept in a cache (:mod:`convert.cache`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import onnx
+
+from convert.cache import prepared_path
+from convert.prepare import describe
+from edge.analysis.analyzer import Analyzer
+from edge.engines.base import Engine, EngineIdentity
+from edge.engines.onnx import OnnxEngine
+from edge.errors import RequestError
+from models.manifest import Model, Pack
+
+BACKENDS = ("auto", "onnx")
+
+
+@contextmanager
+def open_engines(
+    pack: Pack, backend: str = "auto", threads: int | None = None
+) -> Iterator[tuple[Engine, Engine]]:
+    """Segmenter and classifier of a pack, ready to run; closed at the end of the ``with``.
+
+    Args:
+        pack: From ``models.manifest.find_pack``.
+        backend: ``auto`` takes the fastest that is here.
+        threads: CPU threads of each engine; ``None`` lets the engine choose.
+
+    Raises:
+        RequestError: There is no such backend.
+        ModelRefusedError: A model of the pack cannot be prepared or loaded.
+    """
+    check_backend(backend)
+    with ExitStack() as stack:
+        segmenter = stack.enter_context(_open_engine(pack.segmenter, threads))
+        classifier = stack.enter_context(_open_engine(pack.classifier, threads))
+        yield segmenter, classifier
+
+
+@contextmanager
+def open_analyzer(
+    pack: Pack, backend: str = "auto", threads: int | None = None
+) -> Iterator[Analyzer]:
+    """An analyzer with the engines of a pack; arguments and errors as :func:`open_engines`."""
+    with open_engines(pack, backend, threads) as (segmenter, classifier):
+        yield Analyzer(segmenter, classifier, pack)
+
+
+def check_backend(backend: str) -> None:
+    """Refuse a backend that is not part of this version.
+
+    Raises:
+        RequestError: It is none of :data:`BACKENDS`.
+    """
+    if backend in BACKENDS:
+        return
+    if backend == "tensorrt":
+        got = "tensorrt, which is not part of this version"
+    else:
+        got = repr(backend)
+    raise RequestError(
+        f"a backend out of {', '.join(BACKENDS)}", got=got, next_step="use --backend onnx"
+    )
+
+
+def _open_engine(model: Model, threads: int | None) -> OnnxEngine:
+    path = prepared_path(model, for_cpu=True)
+    # Only the description is wanted here; the engine reads the file itself.
+    facts = describe(onnx.load(str(path)))
+    manifest = model.manifest
+    identity = EngineIdentity(
+        name=manifest.name,
+        version=manifest.version,
+        backend="onnx",
+        precision=facts.precision,
+        model_sha256=manifest.onnx.sha256,
+    )
+    max_batch = facts.batch or manifest.max_batch
+    return OnnxEngine(path, identity, threads=threads, max_batch=max_batch)
