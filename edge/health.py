@@ -6,13 +6,13 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from edge.errors import DermedgeError
 from edge.mailbox import IdGaps
-from edge.result import Result, Stage
+from edge.result import STATUS_WORDS, Result, Stage, Status
 
 ROLLING = 2000
 """Medians and percentiles are of at most this many newest values: a service runs for weeks."""
@@ -21,6 +21,8 @@ _MESSAGES_KEPT = 5
 """Different problems that the summary repeats in words; all are counted."""
 
 _UNFORESEEN_EXIT = 5
+_EXIT_CODES: Mapping[Status, int] = {"model_refused": 4, "analysis_failed": _UNFORESEEN_EXIT}
+"""What frames with these answers make of the program's exit code."""
 
 
 class Samples:
@@ -134,6 +136,9 @@ class Health:
         for tally in (self.total, self.recent):
             tally.add(result, extra_ms, age_ms, now_s)
         self._source, self._size_wh = result.frame.source, result.frame.size_wh
+        if result.status in _EXIT_CODES:
+            self.exit_at_least(_EXIT_CODES[result.status])
+            self.note(STATUS_WORDS[result.status], "; ".join(result.reasons))
 
     def read_failed(self, what: str, error: Exception) -> None:
         """Count a frame that the source could not give; it may still recover."""
@@ -142,16 +147,16 @@ class Health:
 
     def failed(self, what: str, error: Exception) -> None:
         """Note a failure that makes the program's exit code that of ``error``, at least."""
-        self.exit_with(error)
+        self.exit_at_least(exit_code_of(error))
         self.note(what, error)
 
-    def exit_with(self, error: Exception) -> None:
-        """Make the program's exit code that of ``error``, at least; the highest one wins."""
-        self.worst_exit_code = max(self.worst_exit_code, exit_code_of(error))
+    def exit_at_least(self, code: int) -> None:
+        """Make this the program's exit code, unless a higher one was set."""
+        self.worst_exit_code = max(self.worst_exit_code, code)
 
-    def note(self, what: str, error: Exception) -> None:
+    def note(self, what: str, problem: Exception | str) -> None:
         """Keep a problem's words for the summary; the same words again are counted."""
-        words = f"{what}: {error}"
+        words = f"{what}: {problem}"
         with self._lock:
             if words in self._problems or len(self._problems) < _MESSAGES_KEPT:
                 self._problems[words] = self._problems.get(words, 0) + 1

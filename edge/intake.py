@@ -8,7 +8,7 @@ from types import TracebackType
 
 from edge.errors import InputError
 from edge.frame import Frame
-from edge.health import Health
+from edge.health import Health, exit_code_of
 from edge.mailbox import Mailbox
 from edge.sources.base import Source
 from edge.stop import Stop
@@ -70,7 +70,7 @@ class Intake:
         if self._thread.is_alive():
             self._close_from_outside()
         if self._failing is not None:
-            self._health.exit_with(self._failing)
+            self._health.exit_at_least(exit_code_of(self._failing))
 
     def next_frame(self) -> Frame | None:
         """The newest frame of a live source, or the next of a recording; ``None`` at the end.

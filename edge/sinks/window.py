@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,9 @@ from edge.errors import RequestError
 from edge.sinks.base import Shot
 
 _TITLE = "dermedge"
+_LARGEST_WH = (1280, 720)
+"""Size at which the window opens at most; the user may enlarge it."""
+
 _PROBE_TIMEOUT_S = 20.0
 _KEYS_TO_STOP = (ord("q"), ord("Q"), 27)  # 27 is Esc
 
@@ -25,6 +29,7 @@ def why_no_display() -> str | None:
             [sys.executable, "-c", _PROBE],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PROBE_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
@@ -46,6 +51,7 @@ class WindowSink:
 
     def __init__(self) -> None:
         self._open = False
+        self._fitted = False
 
     def open(self) -> None:
         """Open the window.
@@ -53,6 +59,8 @@ class WindowSink:
         Raises:
             RequestError: There is no display, or this OpenCV has no windows.
         """
+        # Qt would warn that the wheel of OpenCV brings no fonts; nothing here needs Qt's text.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         reason = why_no_display()
         if reason is not None:
             raise RequestError(
@@ -71,8 +79,11 @@ class WindowSink:
             False once the user pressed q or Esc or closed the window.
         """
         picture = shot.frame.pixels if shot.drawn is None else shot.drawn
-        if cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1.0:
+        if not _is_visible():
             return False  # imshow would open a closed window again
+        if not self._fitted:
+            self._fitted = True
+            cv2.resizeWindow(_TITLE, *_fit(picture.shape[1], picture.shape[0]))
         cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1) & 0xFF
         return key not in _KEYS_TO_STOP
@@ -81,4 +92,18 @@ class WindowSink:
         """Close the window."""
         if self._open:
             self._open = False
-            cv2.destroyWindow(_TITLE)
+            if _is_visible():
+                cv2.destroyWindow(_TITLE)
+
+
+def _is_visible() -> bool:
+    try:
+        return bool(cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1.0)
+    except cv2.error:
+        return False  # Qt lets go of everything when its last window is closed
+
+
+def _fit(width: int, height: int) -> tuple[int, int]:
+    """The picture's size, made smaller where it is larger than a small laptop's screen."""
+    scale = min(1.0, _LARGEST_WH[0] / width, _LARGEST_WH[1] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
