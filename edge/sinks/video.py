@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.errors import InputError, RequestError
 from edge.native_messages import native_messages_dropped, silence_video_libraries
 from edge.sinks.base import Shot
-from edge.sinks.whole_file import check_writable, output_error, partial_path
+from edge.sinks.whole_file import OutputError, check_writable, output_error, partial_path
 from edge.sources.containers import check_container
 from edge.sources.integrity import printable
 
@@ -169,13 +169,7 @@ class _Encoder:
             self._writer.release()
             if self._frames == 0:
                 return
-            packets = check_container(self._partial).packets or 0
-            if packets < self._frames:
-                raise InputError(
-                    f"{self._frames} frames in {printable(self._path)}",
-                    got=f"{packets}: the disk is full or was taken away",
-                    next_step="free some space and record again",
-                )
+            self._check_whole()
             with self._partial.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(self._partial, self._path)
@@ -183,6 +177,19 @@ class _Encoder:
             raise output_error(self._path, error) from error
         finally:
             self._partial.unlink(missing_ok=True)
+
+    def _check_whole(self) -> None:
+        """The library does not say when the system refuses its bytes, so the file is asked."""
+        try:
+            packets = check_container(self._partial).packets or 0
+        except InputError:
+            packets = 0
+        if packets < self._frames:
+            raise InputError(
+                f"{self._frames} frames in {printable(self._path)}",
+                got="fewer: the disk is full or was taken away",
+                next_step="free some space and record again",
+            )
 
     def discard(self) -> None:
         self._writer.release()
@@ -265,8 +272,10 @@ def _check_space(path: Path) -> None:
     except OSError as error:
         raise output_error(path, error) from error
     if free < RESERVE_BYTES:
-        raise InputError(
+        refused = OutputError(
             f"at least {RESERVE_BYTES >> 20} MB free for {printable(path)}",
             got=f"{free / (1 << 20):.0f} MB",
             next_step="free some space or choose another folder",
         )
+        refused.place_is_full = True
+        raise refused

@@ -62,6 +62,9 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
 )
 
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+"""How files of these formats begin, to tell a damaged picture from none."""
+
 _STRIP_ROWS = 256
 _EXIF_ORIENTATION, _TIFF_BITS = 274, 258
 
@@ -163,6 +166,8 @@ def _library_messages(picture_format: str | None) -> AbstractContextManager[None
 def _no_picture(path: Path) -> InputError:
     with path.open("rb") as file:
         start = file.read(64)
+    if start.startswith(_MAGIC):
+        return cut_off(path, "a picture whose beginning is damaged")
     is_text = not set(start) - set(range(32, 127)) - set(b"\t\r\n")
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"heim", b"avif"):
         got, remedy = "a HEIC or AVIF picture", "export it as JPEG"

@@ -20,8 +20,12 @@ FALLBACK_FPS = 25.0
 
 MAX_STATED_FPS = 240.0
 
-# An MP4 states its number of frames. A few may rightly stay unseen at the end.
-_MISSING_FRAMES_ALLOWED, _MISSING_FRACTION_ALLOWED = 2, 0.1
+# An MP4 states its number of frames, and an AVI's packets are counted. Not all of them need show:
+# the last few of an MP4, and what an encoder marked as "the same picture again" in an AVI.
+_MP4_FRAMES_UNSEEN, _MP4_FRACTION_UNSEEN, _AVI_FRACTION_UNSEEN = 2, 0.1, 0.5
+
+_LOOKS_BEYOND_THE_END = 10
+"""OpenCV answers a damaged packet as it answers the end; only after the end nothing more comes."""
 
 
 class Recording:
@@ -64,10 +68,12 @@ class Recording:
         check_readable(self._path)
         container = check_container(self._path)
         self._capture = _open_capture(self._path)
+        stated = self._property(cv2.CAP_PROP_FRAME_COUNT)
         if container.kind == "MP4" and not container.trimmed:
-            stated = self._property(cv2.CAP_PROP_FRAME_COUNT)
-            allowed = max(_MISSING_FRAMES_ALLOWED, stated * _MISSING_FRACTION_ALLOWED)
-            self._fewest_frames = max(1, int(stated - allowed))
+            unseen = max(_MP4_FRAMES_UNSEEN, stated * _MP4_FRACTION_UNSEEN)
+            self._fewest_frames = max(1, int(stated - unseen))
+        elif container.kind == "AVI" and container.packets is not None:
+            self._fewest_frames = max(1, int(container.packets * (1.0 - _AVI_FRACTION_UNSEEN)))
 
     def read(self) -> Frame | None:
         """The next frame, or ``None`` at the end.
@@ -79,7 +85,7 @@ class Recording:
             raise RuntimeError("open the recording before reading it")
         found, bgr = self._capture.read(self._bgr)
         if not found:
-            self._check_end()
+            self._check_end(self._capture)
             return None
         self._bgr = np.asarray(bgr, np.uint8)
         rgb = np.asarray(cv2.cvtColor(self._bgr, cv2.COLOR_BGR2RGB), np.uint8)
@@ -105,7 +111,9 @@ class Recording:
         value = 0.0 if self._capture is None else self._capture.get(number)
         return value if math.isfinite(value) else 0.0
 
-    def _check_end(self) -> None:
+    def _check_end(self, capture: cv2.VideoCapture) -> None:
+        if any(capture.grab() for _ in range(_LOOKS_BEYOND_THE_END)):
+            raise self._damaged()
         if self._frames_read == 0:
             raise InputError(
                 f"a video with frames in {printable(self._path)}",
@@ -113,11 +121,10 @@ class Recording:
                 next_step="check that it plays in a video player, or copy it again",
             )
         if self._frames_read < self._fewest_frames:
-            stated = int(self._property(cv2.CAP_PROP_FRAME_COUNT))
-            raise cut_off(
-                self._path,
-                f"a video damaged after frame {self._frames_read} of {stated}",
-            )
+            raise self._damaged()
+
+    def _damaged(self) -> InputError:
+        return cut_off(self._path, f"a video damaged after frame {self._frames_read}")
 
 
 def _open_capture(path: Path) -> cv2.VideoCapture:

@@ -1,0 +1,90 @@
+"""``dermedge analyze``: every frame of every picture and video that is named."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.commands.batch import Batch, Options
+from edge.commands.batch_plan import plan_batch
+from edge.compose import check_backend, open_analyzer
+from edge.frame import Frame
+from edge.overlay.overlay import Overlay
+from edge.result import Result
+from edge.sinks.whole_file import check_writable
+from edge.stop import Stop, stop_on_signals
+from models.manifest import find_pack
+
+
+@click.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for the results; it mirrors each input folder.",
+)
+@click.option("--pack", default="reference", show_default=True, help="Pack by name or folder.")
+@click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "onnx", "tensorrt"]),
+    help="What runs the networks.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 64), help="CPU threads of the networks [default: all]."
+)
+@click.option("--png", is_flag=True, help="Overlay and mask PNG for each frame of a video, too.")
+@click.option("--overwrite", is_flag=True, help="Replace the results of an earlier run.")
+@click.option("--verbose", is_flag=True, help="A summary of each picture instead of one line.")
+@click.pass_obj
+def analyze(
+    obj: dict[str, bool] | None,
+    paths: tuple[Path, ...],
+    out: Path,
+    pack: str,
+    backend: str,
+    threads: int | None,
+    png: bool,
+    overwrite: bool,
+    verbose: bool,
+) -> int:
+    """Analyze pictures, folders and videos.
+
+    A picture skin.jpg gives skin.jpg.json, skin.jpg.overlay.png and skin.jpg.mask.png; a video
+    clip.mp4 gives clip.mp4/000000.json ... and clip.mp4/overlay.webm. Results of an earlier run
+    are kept. Research prototype. Not for diagnosis.
+    """
+    # Pillow logs its remarks on odd files, and unconfigured logging would print them.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    check_backend(backend)
+    plan = plan_batch(paths, out)
+    check_writable(out)
+    loaded = find_pack(pack)
+    validated = loaded.classifier.manifest.validated
+    is_one_still = [job.media.kind for job in plan.jobs] == ["picture"]
+    options = Options(
+        png=png,
+        overwrite=overwrite,
+        verbose=verbose or is_one_still,
+        validated=validated,
+        debug=bool(obj and obj["debug"]),
+    )
+    overlay = Overlay(validated=validated)
+
+    def draw(frame: Frame, result: Result) -> NDArray[np.uint8]:
+        # A named view tells the overlay that pictures follow each other, and steadies it.
+        view = None if frame.captured_ns is None else "paired"
+        return overlay.draw(frame.pixels, result, view=view)
+
+    stop = Stop()
+    with stop_on_signals(stop), open_analyzer(loaded, backend, threads) as analyzer:
+        return Batch(plan, analyzer, draw, stop, options).run()

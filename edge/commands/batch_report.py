@@ -1,0 +1,129 @@
+"""What ``dermedge analyze`` says: a line for each input, a summary, and the count at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from enum import Enum
+
+from edge.result import DISCLAIMER, STATUS_WORDS, Region, Result, Stage
+from edge.sources.files import skipped_in_words
+
+_CLASSES_SHOWN = 3
+
+
+class Outcome(str, Enum):
+    """How an input ended; the values are the words of the count."""
+
+    FOUND = "with regions"
+    NOTHING = "nothing found"
+    POOR = "poor quality"
+    REFUSED = "model refused"
+    KEPT = "kept from an earlier run"
+    FAILED = "failed"
+
+
+OUTCOME_OF_STATUS = {
+    "ok": Outcome.FOUND,
+    "nothing_found": Outcome.NOTHING,
+    "poor_quality": Outcome.POOR,
+    "no_live_image": Outcome.POOR,
+    "model_refused": Outcome.REFUSED,
+    "analysis_failed": Outcome.FAILED,
+}
+
+
+def one_line(result: Result) -> str:
+    """Status, regions with their first class, and the time: for a list of many."""
+    words = STATUS_WORDS[result.status].lower()
+    if result.regions:
+        words = ", ".join(f"{region.letter} {_answer(region)}" for region in result.regions)
+    elif result.reasons:
+        words += f" ({'; '.join(result.reasons)})"
+    total = result.timings_ms.get(Stage.TOTAL)
+    return words if total is None else f"{words}  {total:.0f} ms"
+
+
+def summary(name: str, result: Result, *, validated: bool) -> str:
+    """Everything a person wants to read about one picture, in a few lines.
+
+    Args:
+        name: What the picture is called.
+        result: What was found.
+        validated: Whether the classifier's manifest says so; else every class is marked.
+    """
+    width, height = result.frame.size_wh
+    lines = [f"{name}, {width}x{height}: {STATUS_WORDS[result.status]}"]
+    lines += [f"  {reason}" for reason in result.reasons]
+    for region in result.regions or ():
+        lines += _region_lines(region, result, "" if validated else " (unvalidated)")
+    if result.regions_not_classified:
+        lines.append(f"  {result.regions_not_classified} smaller regions are not classified")
+    tone = result.skin_tone
+    if tone is not None and tone.ita_deg is not None:
+        lines.append(
+            f"  skin tone: ITA {tone.ita_deg:.0f} degrees, {tone.group} ({tone.binning}"
+            f"{'' if tone.calibrated else ', camera not calibrated'})"
+        )
+    lines.append("  time: " + _timings(result))
+    for role, engine in result.engines.items():
+        lines.append(
+            f"  {role}: {engine.name} {engine.version}, {engine.backend} {engine.precision}"
+        )
+    return "\n".join([*lines, f"  {DISCLAIMER}"])
+
+
+def final_count(
+    outcomes: Counter[Outcome], skipped: Counter[str], not_started: int, *, validated: bool
+) -> str:
+    """``5 files: 2 with regions, 3 kept from an earlier run; 1 other file (.txt 1) skipped``."""
+    total = sum(outcomes.values())
+    parts = [f"{outcomes[outcome]} {outcome.value}" for outcome in Outcome if outcomes[outcome]]
+    text = f"{total} file{'' if total == 1 else 's'}"
+    text += f": {', '.join(parts)}" if parts else ""
+    if not_started:
+        text += f"; {not_started} not started"
+    if skipped:
+        text += f"; {skipped_in_words(skipped)} skipped"
+    return f"{text}. {DISCLAIMER}" + ("" if validated else " Classes are unvalidated.")
+
+
+def say(text: str) -> None:
+    """Print to stdout at once, whatever characters its encoding lacks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def _region_lines(region: Region, result: Result, mark: str) -> Iterator[str]:
+    share = 100.0 * region.area_fraction
+    x0, y0, x1, y1 = region.box_xyxy
+    yield (
+        f"  {region.letter}  {_answer(region)}  {share:.1f} % of the picture, "
+        f"{x1 - x0}x{y1 - y0} px at ({x0}, {y0})"
+    )
+    for entry in (region.classes or ())[:_CLASSES_SHOWN]:
+        text = result.label_text.get(entry.label, entry.label)
+        yield f"       {100.0 * entry.probability:4.0f} %  {entry.label}  {text}{mark}"
+    colour = region.colour
+    if colour is not None and colour.delta_ei is not None:
+        reliable = "" if colour.erythema_reliable else f" (not reliable: {colour.reason})"
+        yield f"       erythema index against the skin around it {colour.delta_ei:+.1f}{reliable}"
+
+
+def _answer(region: Region) -> str:
+    if not region.classified or not region.classes:
+        return "not classified"
+    if region.abstained:
+        return f"uncertain ({region.abstain_reason})" if region.abstain_reason else "uncertain"
+    first = region.classes[0]
+    return f"{first.label} {100.0 * first.probability:.0f} %"
+
+
+def _timings(result: Result) -> str:
+    parts = [
+        f"{stage.value} {ms:.1f}" for stage, ms in result.timings_ms.items() if stage != Stage.TOTAL
+    ]
+    total = result.timings_ms.get(Stage.TOTAL)
+    text = ", ".join(parts)
+    return f"{text}{' ms' if parts else ''}" + ("" if total is None else f"; total {total:.1f} ms")

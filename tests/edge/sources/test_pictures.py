@@ -1,0 +1,409 @@
+"""Stills of every kind decode to upright RGB, and damaged ones are refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from edge.errors import InputError
+from edge.sources import pictures
+from edge.sources.pictures import decode_picture, frame_from_picture
+
+
+def scene(width: int = 60, height: int = 40) -> np.ndarray:
+    """HxWx3 uint8 RGB in which every corner and side differs, smooth enough for JPEG."""
+    y, x = np.mgrid[0:height, 0:width]
+    red = 40 + 180 * x / width
+    green = 30 + 200 * y / height
+    blue = 220 - 150 * (x + y) / (width + height)
+    return np.stack([red, green, blue], axis=-1).astype(np.uint8)
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "tolerance"),
+    [
+        ("a.jpg", {"quality": 95}, 2.0),
+        ("a.jpg", {"quality": 95, "progressive": True}, 2.0),
+        ("a.png", {}, 0.0),
+        ("a.webp", {"lossless": True}, 0.0),
+        ("a.webp", {"quality": 90}, 4.0),
+        ("a.tiff", {}, 0.0),
+        ("a.tif", {"compression": "tiff_lzw"}, 0.0),
+        ("a.tif", {"compression": "tiff_adobe_deflate"}, 0.0),
+        ("a.bmp", {}, 0.0),
+    ],
+)
+def test_formats(tmp_path, name, options, tolerance):
+    picture = decode_picture(saved(tmp_path / name, Image.fromarray(scene()), **options))
+
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels.flags.c_contiguous
+    assert difference(picture.pixels, scene()) <= tolerance
+    assert picture.notes == ()
+
+
+def test_the_suffix_does_not_decide(tmp_path):
+    path = tmp_path / "really-a-png.jpg"
+    Image.fromarray(scene()).save(path, "PNG")
+
+    assert difference(decode_picture(path).pixels, scene()) == 0.0
+
+
+def test_a_picture_taller_than_one_strip(tmp_path):
+    tall = scene(8, 3 * 256 + 5)
+
+    assert np.array_equal(
+        decode_picture(saved(tmp_path / "a.png", Image.fromarray(tall))).pixels, tall
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+def test_exif_orientation_is_turned_upright(tmp_path, name, orientation):
+    upright = Image.fromarray(scene())
+    # What a camera stores for each orientation: the inverse of what a viewer must do.
+    stored = {
+        1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]
+    exif = Image.Exif()
+    exif[274] = orientation
+
+    picture = decode_picture(saved(tmp_path / name, stored, exif=exif, quality=95))
+
+    assert picture.pixels.shape == scene().shape
+    assert difference(picture.pixels, scene()) < 4.0
+    if orientation != 1 and name != "a.tif":  # Pillow itself turns a TIFF
+        assert picture.notes == (f"turned upright (EXIF orientation {orientation})",)
+
+
+def test_an_orientation_that_does_not_exist_is_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 77
+
+    picture = decode_picture(saved(tmp_path / "a.png", Image.fromarray(scene()), exif=exif))
+
+    assert np.array_equal(picture.pixels, scene())
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_grey(tmp_path, name):
+    grey = Image.fromarray(scene()).convert("L")
+
+    picture = decode_picture(saved(tmp_path / name, grey, quality=95))
+
+    assert difference(picture.pixels[..., 0], np.asarray(grey)) < 2.0
+    assert np.array_equal(picture.pixels[..., 0], picture.pixels[..., 2])
+    assert picture.notes == ("a grey picture: it has no colour to measure",)
+
+
+def test_black_and_white(tmp_path):
+    picture = decode_picture(saved(tmp_path / "a.png", Image.fromarray(scene()).convert("1")))
+
+    assert set(np.unique(picture.pixels)) == {0, 255}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_are_scaled_not_cut(tmp_path, name, channels):
+    values = np.linspace(0, 65535, 60 * 40 * channels).reshape(40, 60, channels)
+    deep = np.rint(values).astype(np.uint16)
+    if channels == 4:
+        deep[..., 3] = 65535
+    cv2.imwrite(str(tmp_path / name), deep[..., 0] if channels == 1 else deep)
+
+    picture = decode_picture(tmp_path / name)
+
+    expected = np.rint(deep[..., :3] / 257.0)[..., ::-1]  # OpenCV stores BGR
+    assert difference(picture.pixels, np.broadcast_to(expected, (40, 60, 3))) == 0.0
+    assert picture.notes[0] == "16 bit per channel scaled to 8"
+
+
+def test_sixteen_bits_with_an_orientation(tmp_path):
+    deep = scene().astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "a.png"), deep[..., ::-1])
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    exif = Image.Exif()
+    exif[274] = 6
+    body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+
+    picture = decode_picture(tmp_path / "a.png")
+
+    assert np.array_equal(picture.pixels, np.rot90(scene(), -1))
+
+
+def test_palette(tmp_path):
+    palette = Image.fromarray(scene()).quantize(32)
+
+    picture = decode_picture(saved(tmp_path / "a.png", palette))
+
+    assert np.array_equal(picture.pixels, np.asarray(palette.convert("RGB")))
+
+
+def test_cmyk_is_converted_and_noted(tmp_path):
+    cmyk = Image.fromarray(scene()).convert("CMYK")
+
+    picture = decode_picture(saved(tmp_path / "a.jpg", cmyk, quality=95))
+
+    assert difference(picture.pixels, scene()) < 4.0
+    assert picture.notes == ("CMYK converted to RGB",)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_parts_lie_on_white(tmp_path, mode):
+    image = Image.fromarray(scene()).convert("RGBA")
+    alpha = np.full((40, 60), 255, np.uint8)
+    alpha[:20] = 0
+    image.putalpha(Image.fromarray(alpha))
+    image = image.convert("LA") if mode == "LA" else image
+    image = image.quantize(16) if mode == "P" else image
+
+    picture = decode_picture(saved(tmp_path / "a.png", image))
+
+    assert (picture.pixels[:20] == 255).all()
+    if mode == "RGBA":
+        assert np.array_equal(picture.pixels[20:], scene()[20:])
+    assert "transparent parts laid over white" in picture.notes
+
+
+def test_half_transparent_is_mixed(tmp_path):
+    image = Image.new("RGBA", (4, 4), (100, 0, 50, 51))  # 20 % of the colour
+
+    picture = decode_picture(saved(tmp_path / "a.png", image))
+
+    assert picture.pixels[0, 0].tolist() == [224, 204, 214]
+
+
+def test_an_opaque_alpha_channel_is_dropped(tmp_path):
+    image = Image.fromarray(scene()).convert("RGBA")
+
+    picture = decode_picture(saved(tmp_path / "a.webp", image, lossless=True))
+
+    assert np.array_equal(picture.pixels, scene())
+    # Pillow's WebP encoder may leave such a channel out itself.
+    assert picture.notes in ((), ("alpha channel without effect dropped",))
+
+
+def test_another_colour_space_is_converted_to_srgb(tmp_path):
+    """A profile with red and green exchanged shows that it is obeyed, not just read."""
+    profile = _profile_with_red_and_green_exchanged()
+    image = Image.fromarray(scene())
+
+    picture = decode_picture(saved(tmp_path / "a.png", image, icc_profile=profile))
+
+    assert difference(picture.pixels, scene()[..., [1, 0, 2]]) < 2.0
+    assert any("converted to sRGB" in note for note in picture.notes)
+
+
+def test_an_srgb_profile_changes_nothing(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+    picture = decode_picture(
+        saved(tmp_path / "a.png", Image.fromarray(scene()), icc_profile=profile)
+    )
+
+    assert np.array_equal(picture.pixels, scene())
+    assert picture.notes == ()
+
+
+def test_a_broken_profile_is_noted_and_ignored(tmp_path):
+    picture = decode_picture(
+        saved(tmp_path / "a.png", Image.fromarray(scene()), icc_profile=b"no profile")
+    )
+
+    assert np.array_equal(picture.pixels, scene())
+    assert any("taken as sRGB" in note for note in picture.notes)
+
+
+def test_the_first_page_of_several(tmp_path):
+    other = Image.fromarray(255 - scene())
+
+    picture = decode_picture(
+        saved(tmp_path / "a.tif", Image.fromarray(scene()), save_all=True, append_images=[other])
+    )
+
+    assert np.array_equal(picture.pixels, scene())
+    assert picture.notes == ("the first of 2 pages",)
+
+
+def test_frame(tmp_path):
+    frame = frame_from_picture(saved(tmp_path / "a.png", Image.fromarray(scene())), "file:a.png")
+
+    assert (frame.size_wh, frame.frame_id, frame.source) == ((60, 40), 0, "file:a.png")
+    assert (frame.captured_ns, frame.captured_clock, frame.captured_by) == (None, None, "file")
+
+
+def test_one_pixel(tmp_path):
+    assert decode_picture(saved(tmp_path / "a.png", Image.new("RGB", (1, 1)))).pixels.shape == (
+        1,
+        1,
+        3,
+    )
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def encoded(kind: str) -> bytes:
+    name, _, option = kind.partition("-")
+    options = {"progressive": {"progressive": True}, "lzw": {"compression": "tiff_lzw"}}
+    image = Image.fromarray(scene(300, 200))
+    data = io.BytesIO()
+    image.save(data, name, **options.get(option, {}))
+    return data.getvalue()
+
+
+KINDS = ["JPEG", "JPEG-progressive", "PNG", "WEBP", "TIFF", "TIFF-lzw", "BMP"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path, kind, capfd):
+    whole = encoded(kind)
+    path = tmp_path / "a.jpg"
+    for share in (0.002, 0.05, 0.3, 0.6, 0.9, 0.97):
+        path.write_bytes(whole[: max(1, int(len(whole) * share))])
+        with pytest.raises(InputError, match="a whole file|a picture"):
+            decode_picture(path)
+    for missing in (1, 2, 4, 12):
+        if kind == "WEBP" and missing == 1:
+            continue  # the padding byte of an odd length
+        path.write_bytes(whole[:-missing])
+        with pytest.raises(InputError, match="a whole file|a picture"):
+            decode_picture(path)
+    assert capfd.readouterr().err == ""  # libtiff is kept quiet
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG-progressive", "PNG", "WEBP", "TIFF-lzw"])
+def test_a_file_whose_end_was_never_written_is_refused(tmp_path, kind):
+    """A power cut leaves files of full length that end in zeros; Pillow shows half a picture."""
+    whole = encoded(kind)
+    lost = max(600, len(whole) // 3)
+    (tmp_path / "a.jpg").write_bytes(whole[:-lost] + bytes(lost))
+
+    with pytest.raises(InputError, match="copy the file again"):
+        decode_picture(tmp_path / "a.jpg")
+
+
+def test_a_flipped_bit_in_a_png_is_found(tmp_path):
+    data = bytearray(encoded("PNG"))
+    data[len(data) // 2] ^= 1
+    (tmp_path / "a.png").write_bytes(data)
+
+    with pytest.raises(InputError, match="wrong checksum"):
+        decode_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"", "a file of 0 bytes"),
+        (b"Dear doctor,\nthis is my skin.\n", "text"),
+        (bytes(100), "starts with 00 00"),
+        (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"GIF89a" + bytes(50), "starts with 47 49"),
+    ],
+)
+def test_no_picture(tmp_path, content, got):
+    (tmp_path / "skin.jpg").write_bytes(content)
+
+    with pytest.raises(InputError, match=got) as refused:
+        decode_picture(tmp_path / "skin.jpg")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        decode_picture(tmp_path / "none.jpg")
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(InputError, match="got a folder"):
+        decode_picture(tmp_path)
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+
+    with pytest.raises(InputError, match="pipe"):
+        decode_picture(tmp_path / "a.jpg")
+
+
+def test_a_link_to_itself(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("a.jpg")
+
+    with pytest.raises(InputError, match="Too many levels"):
+        decode_picture(tmp_path / "a.jpg")
+
+
+def test_too_many_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 2399)
+
+    with pytest.raises(InputError, match="60 x 40"):
+        decode_picture(saved(tmp_path / "a.png", Image.fromarray(scene())))
+
+
+def test_float_pixels_are_refused(tmp_path):
+    path = saved(tmp_path / "a.tif", Image.fromarray(np.ones((8, 8), np.float32)))
+
+    with pytest.raises(InputError, match="mode F"):
+        decode_picture(path)
+
+
+def test_names_in_messages_are_one_printable_line(tmp_path):
+    path = tmp_path / "a\nb\x1b[31m.jpg"
+    path.write_bytes(b"")
+
+    with pytest.raises(InputError) as refused:
+        decode_picture(path)
+    assert "a?b?[31m.jpg" in str(refused.value)
+
+
+@pytest.mark.parametrize("folder", ["erythema", "normal_skin"])
+def test_real_pictures(folder):
+    data = os.environ.get("DERMEDGE_DATA")
+    if not data:
+        pytest.skip("DERMEDGE_DATA names no folder of real pictures")
+    paths = sorted((Path(data) / folder).glob("*.[jp][pn]g"))[:20]
+    assert paths
+
+    for path in paths:
+        expected = cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
+        assert difference(decode_picture(path).pixels, expected) < 1.0
+
+
+def _profile_with_red_and_green_exchanged() -> bytes:
+    """sRGB's own profile with the columns of red and green swapped in its tag table."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for offset in range(132, 132 + 12 * int.from_bytes(data[128:132], "big"), 12):
+        name = bytes(data[offset : offset + 4])
+        if name in (b"rXYZ", b"gXYZ"):
+            data[offset : offset + 4] = b"gXYZ" if name == b"rXYZ" else b"rXYZ"
+    return bytes(data).replace(b"s\0R\0G\0B", b"o\0t\0h\0r").replace(b"sRGB", b"othr")
