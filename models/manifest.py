@@ -7,6 +7,7 @@ A field that is not described here is refused, so that a typing error cannot cha
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class OnnxFile(_Table):
 
     @model_validator(mode="after")
     def _stays_beside_the_manifest(self) -> OnnxFile:
-        if Path(self.file).name != self.file:
+        if Path(self.file).name != self.file or self.file in ("", "..") or "\0" in self.file:
             raise ValueError(f"file must be a name beside the manifest, but got {self.file!r}")
         return self
 
@@ -53,7 +54,9 @@ class InputTensor(_Table):
 
     The picture's 0..255 values (and, for pigment roles, the pigment image times 255) become
     ``(value * scale - mean) / std``. ``roles`` with more than one entry are stacked along the
-    channel axis in that order, three channels each.
+    channel axis in that order, three channels each; ``colour_order`` is the order of those three.
+    ``mean`` and ``std`` hold one number for all channels, three for every role, or one for each
+    channel, in the order of the tensor's own channels (so B, G, R where that is the order).
     """
 
     name: str
@@ -275,6 +278,14 @@ class _PackFile(_Table):
     classifier: str
     summary: str
 
+    @model_validator(mode="after")
+    def _stays_in_its_folder(self) -> _PackFile:
+        for key, text in (("segmenter", self.segmenter), ("classifier", self.classifier)):
+            path = Path(text)
+            if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in text:
+                raise ValueError(f"{key} must be a path inside the pack's folder, but got {text!r}")
+        return self
+
 
 @dataclass(frozen=True)
 class Model:
@@ -381,7 +392,9 @@ def find_pack(name_or_folder: str) -> Pack:
     raise ManifestError(
         "a pack's name or a folder with pack.toml",
         got=repr(name_or_folder),
-        next_step=f"use one of {', '.join(names)}, or give the folder of your own pack",
+        next_step=f"use one of {', '.join(names)}, or give the folder of your own pack"
+        if names
+        else "give the folder of your own pack",
     )
 
 
@@ -405,28 +418,37 @@ _T = TypeVar("_T", bound=BaseModel)
 
 
 def _validated(kind: type[_T], content: dict[str, Any], path: Path) -> _T:
+    # As JSON, because pydantic's strict mode then still takes a list for a tuple and 1 for 1.0,
+    # but no "4" for 4, no 1 for true.
+    text = json.dumps(content, default=str)
     try:
-        return kind.model_validate(content)
+        return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        more = error.error_count() - 1
+        expected, got = _expected_and_got(first)
+        # A list whose entry is wrong is reported as too short as well: not another error.
+        more = sum(e["loc"] != first["loc"][: len(e["loc"])] for e in error.errors()[1:])
         raise ManifestError(
-            f"{path}: {key}: {_expectation(first)}",
-            got=_short(first.get("input")),
+            f"{path}: {key}: {expected}",
+            got=got,
             next_step="correct that key" + (f" ({more} more after it)" if more else ""),
         ) from error
 
 
-def _expectation(error: Any) -> str:
+def _expected_and_got(error: Any) -> tuple[str, str]:
+    """What one of pydantic's errors, or one of the validators above, says in our words."""
     if error["type"] == "extra_forbidden":
-        return "no such key"
+        return "no such key", _short(error["input"])
     if error["type"] == "missing":
-        return "this key"
+        return "this key", "a table without it"
     text = str(error["msg"])
-    return text.removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "value_error":
+        expected, found, got = text.removeprefix("Value error, ").partition(", but got ")
+        return expected, got if found else "a table where it is not so"
+    return text.removeprefix("Input should be "), _short(error["input"])
 
 
 def _short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, dict) else "a table without it"
+    text = "a table" if isinstance(value, dict) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
