@@ -18,8 +18,11 @@ KINDS: Mapping[str, Kind] = {
     "jsonl": Kind("jsonl:PATH"),
 }
 
-_VIDEO_FPS = 10.0
-"""Pace at which a video is played; about that of the analysis on a laptop."""
+_LIVE_FPS = 10.0
+"""Frames per second of a live video: about the pace of the analysis on a laptop."""
+
+_RECORDING_FPS = 25.0
+"""Of a video made from a recording, whose own rate is not known before it is opened."""
 
 _log = logging.getLogger("dermedge.sink")
 
@@ -88,7 +91,8 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
         return PngSink(path, every=uri.options.get("every", 1))
     from edge.sinks.video import VideoSink
 
-    return VideoSink(path, fps=uri.options.get("fps", _VIDEO_FPS), own_thread=not lossless)
+    fps = uri.options.get("fps", _RECORDING_FPS if lossless else _LIVE_FPS)
+    return VideoSink(path, fps, own_thread=not lossless, keep_pace=not lossless)
 
 
 def _refuse_earlier_run(kind: str, path: Path) -> None:

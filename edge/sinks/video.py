@@ -27,6 +27,9 @@ _MIN_SIDE = 16  # pixels: a smaller VP8 picture has no macroblock
 _BUFFERS = 2
 _FINISH_TIMEOUT_S = 30.0
 
+LONGEST_REPEAT_S = 2.0
+"""A video that keeps the capture's pace shows a picture at most this long."""
+
 
 class VideoSink:
     """Writes a constant-rate VP8 WebM file that appears when it is complete.
@@ -43,16 +46,21 @@ class VideoSink:
         path: Ends in ``.webm``; replaced where it exists.
         fps: Frames per second at which it is played, whatever the pace of :meth:`write`.
         own_thread: Encode on a thread of this sink.
+        keep_pace: Repeat or leave out pictures so that it plays as long as the capture took;
+            pictures without a time of capture are recorded once.
     """
 
     wants_drawn = True
 
-    def __init__(self, path: Path, fps: float, *, own_thread: bool = True) -> None:
+    def __init__(
+        self, path: Path, fps: float, *, own_thread: bool = True, keep_pace: bool = False
+    ) -> None:
         self.name = f"video {printable(path)}"
         self.dropped_frames = 0
         self._path = path
         self._fps = fps
         self._own_thread = own_thread
+        self._pace = _Pace(fps) if keep_pace else None
         self._encoder: _Encoder | None = None
         self._thread: _EncoderThread | None = None
 
@@ -84,10 +92,19 @@ class VideoSink:
             self._encoder = _Encoder(self._path, self._fps, picture)
             if self._own_thread:
                 self._thread = _EncoderThread(self._encoder)
+        copies = 1 if self._pace is None else self._pace.copies_due(shot.frame.captured_ns)
+        if copies > 0 and self._record(self._encoder, picture, copies) and self._pace is not None:
+            self._pace.recorded += copies
+        return True
+
+    def _record(self, encoder: _Encoder, picture: NDArray[np.uint8], copies: int) -> bool:
         if self._thread is not None:
-            self.dropped_frames += not self._thread.offer(picture)
-        else:
-            self._encoder.write(self._encoder.prepare(picture))
+            taken = self._thread.offer(picture, copies)
+            self.dropped_frames += not taken
+            return taken
+        bgr = encoder.prepare(picture)
+        for _ in range(copies):
+            encoder.write(bgr)
         return True
 
     def close(self) -> None:
@@ -117,6 +134,35 @@ class VideoSink:
             thread.finish()
         if encoder is not None:
             encoder.discard()
+
+
+class _Pace:
+    """How often a picture must be repeated for the video to keep the time of the capture.
+
+    Args:
+        fps: Of the video.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.recorded = 0
+        self._fps = fps
+        self._began_ns: int | None = None
+
+    def copies_due(self, captured_ns: int | None) -> int:
+        """Copies of a picture captured at ``captured_ns`` that bring the video up to it.
+
+        A gap longer than :data:`LONGEST_REPEAT_S`, or a clock that begins anew, is left out.
+        """
+        if captured_ns is None:
+            return 1
+        if self._began_ns is None:
+            self._began_ns = captured_ns
+        due = round((captured_ns - self._began_ns) / 1e9 * self._fps) + 1 - self.recorded
+        longest = max(1, round(LONGEST_REPEAT_S * self._fps))
+        if -longest <= due <= longest:
+            return max(0, due)
+        self._began_ns = captured_ns - round(self.recorded / self._fps * 1e9)
+        return 1
 
 
 class _Encoder:
@@ -205,14 +251,14 @@ class _EncoderThread:
         self._failed: Exception | None = None
         self._told = False
         self._empty: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
-        self._filled: queue.SimpleQueue[NDArray[np.uint8] | None] = queue.SimpleQueue()
+        self._filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | None] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
             self._empty.put(np.empty((height, width, 3), np.uint8))
         self._thread = threading.Thread(target=self._encode, name="video", daemon=True)
         self._thread.start()
 
-    def offer(self, picture: NDArray[np.uint8]) -> bool:
-        """Hand over a copy; False where both buffers are still in use.
+    def offer(self, picture: NDArray[np.uint8], copies: int = 1) -> bool:
+        """Hand over a picture to record ``copies`` times; False where both buffers are in use.
 
         Raises:
             Exception: What the encoder raised before, once.
@@ -224,7 +270,7 @@ class _EncoderThread:
             buffer = self._empty.get_nowait()
         except queue.Empty:
             return False
-        self._filled.put(self._encoder.prepare(picture, out=buffer))
+        self._filled.put((self._encoder.prepare(picture, out=buffer), copies))
         return True
 
     def finish(self) -> Exception | None:
@@ -244,9 +290,10 @@ class _EncoderThread:
         return None if self._told else self._failed
 
     def _encode(self) -> None:
-        while (buffer := self._filled.get()) is not None:
+        while (filled := self._filled.get()) is not None:
+            buffer, copies = filled
             try:
-                if self._failed is None:
+                for _ in range(copies if self._failed is None else 0):
                     self._encoder.write(buffer)
             except Exception as error:  # raised again by the next offer, or returned by finish
                 self._failed = error

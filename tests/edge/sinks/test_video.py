@@ -116,6 +116,36 @@ def test_a_discarded_recording_leaves_no_file(tmp_path):
     assert names(tmp_path) == []
 
 
+# --- the capture's pace -------------------------------------------------------------------------
+
+
+def taken_at(seconds: float | None, index: int) -> Shot:
+    one = shot(index)
+    captured_ns = None if seconds is None else round(seconds * 1e9)
+    clock = None if seconds is None else "monotonic"
+    return Shot(
+        Frame(one.drawn, index, "test", captured_ns, clock, "arrival"), None, None, one.drawn
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "copies"),
+    [
+        ((100.0, 100.04, 100.08), [0, 1, 2]),  # at the video's own 25 per second
+        ((0.0, 0.12, 0.2), [0, 1, 1, 1, 2, 2]),  # slower: repeated
+        ((0.0, 0.01, 0.04, 0.05, 0.08), [0, 2, 4]),  # faster: left out
+        ((0.0, 60.0, 60.04), [0, 1, 2]),  # a camera that was gone for a minute
+        ((50.0, 50.04, 0.0, 0.04), [0, 1, 2, 3]),  # a clock that began anew
+        ((None, None, None), [0, 1, 2]),  # stills
+    ],
+)
+def test_it_plays_as_long_as_the_capture_took(tmp_path, seconds, copies):
+    path = tmp_path / "a.webm"
+    shots = [taken_at(at, index) for index, at in enumerate(seconds)]
+    record(path, shots, own_thread=False, keep_pace=True)
+    assert [round(frame[..., 1].mean() / 20) for frame in played(path)] == copies
+
+
 # --- its own thread -----------------------------------------------------------------------------
 
 
