@@ -7,27 +7,34 @@ from importlib.metadata import PackageNotFoundError, version
 
 from models.command_line import LazyGroup, run
 
-GROUP = LazyGroup(
-    "dermedge-models",
-    help="Packs of models: list, show, train, export, evaluate.",
-    targets={
-        "list": ("models.show", "list_command", "List the packs that come with the program."),
-        "show": ("models.show", "show_command", "Show what a pack is, does and must not do."),
-        "train": ("models.train", "command", "Train both networks [extra: train]."),
-        "export": ("models.export", "command", "Write checkpoints as a pack [extra: train]."),
-        "evaluate": ("models.evaluate", "command", "Measure a pack on the data folder."),
-    },
-)
+_COMMANDS = {
+    "list": ("models.show", "list_command", "List the packs that come with the program."),
+    "show": ("models.show", "show_command", "Show what a pack is for, made from, and bad at."),
+    "phantom": ("models.phantom.command", "phantom", "Write a synthetic picture of skin."),
+    "evaluate": ("models.evaluate", "command", "Measure a pack on the data folder."),
+    "train": ("models.train", "command", "Train both networks (extra: train)."),
+    "export": ("models.export", "command", "Write what train left as a pack (extra: train)."),
+}
 
 
-def main() -> int:
-    """Run the command line; returns the exit code."""
+def group() -> LazyGroup:
+    """The command group, without its global options."""
+    return LazyGroup(
+        "dermedge-models",
+        help="Packs of models, and how the reference pack is made. "
+        "Research prototype. Not for diagnosis.",
+        targets=_COMMANDS,
+    )
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
     try:
         number = version("dermedge")
     except PackageNotFoundError:
         number = "unknown"
-    return run(GROUP, number)
+    sys.exit(run(group(), number))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

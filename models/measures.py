@@ -42,7 +42,9 @@ def sensitivity_specificity(
     return sensitivity, specificity
 
 
-def balanced_accuracy(truth: Sequence[int], guess: Sequence[int]) -> float:
+def balanced_accuracy(
+    truth: Sequence[int] | NDArray[np.int_], guess: Sequence[int] | NDArray[np.int_]
+) -> float:
     """Mean over the classes that occur in ``truth`` of the share that is guessed right."""
     true, guessed = np.asarray(truth), np.asarray(guess)
     return float(np.mean([(guessed[true == label] == label).mean() for label in np.unique(true)]))
