@@ -88,11 +88,10 @@ def fit_image(
     if (x1 - x0, y1 - y0) == tuple(size_wh):
         _scale(source, out, rule)
         return out, placement
-    out[:] = np.asarray(rule.fill[: pixels.shape[2]], np.uint8)
-    # OpenCV cannot write into a strided view, so the letterboxed part takes one copy.
     inner = np.empty((y1 - y0, x1 - x0, pixels.shape[2]), np.uint8)
     _scale(source, inner, rule)
-    out[y0:y1, x0:x1] = inner
+    borders = (y0, size_wh[1] - y1, x0, size_wh[0] - x1)
+    cv2.copyMakeBorder(inner, *borders, cv2.BORDER_CONSTANT, dst=out, value=rule.fill)
     return out, placement
 
 
