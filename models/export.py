@@ -12,6 +12,7 @@ import hashlib
 import io
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 
 import click
 import numpy as np
@@ -117,7 +118,7 @@ def load_checkpoint(folder: Path, name: str) -> dict:
     path = folder / f"{name}.pt"
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         raise InputError(
             f"the checkpoint {path}",
             got=str(error).splitlines()[0],
