@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -57,9 +58,9 @@ def plan_batch(inputs: Sequence[Path], out: Path) -> Plan:
         RequestError: Two inputs would write the same file, or an output would replace an input.
     """
     plan = Plan()
-    jobs: dict[tuple[Path, PurePath], Job] = {}
+    jobs: dict[tuple[str, PurePath], Job] = {}
     for path in inputs:
-        if path.is_dir() and path.resolve() == out.resolve():
+        if path.is_dir() and os.path.realpath(path) == os.path.realpath(out):
             raise RequestError(
                 "an output folder that is not an input folder",
                 got=f"{printable(path)} for both",
@@ -72,7 +73,7 @@ def plan_batch(inputs: Sequence[Path], out: Path) -> Plan:
         plan.skipped += listing.skipped
         for media in listing.files:
             job = Job(media, out / media.relative)
-            jobs.setdefault((media.path.resolve(), media.relative), job)
+            jobs.setdefault((os.path.realpath(media.path), media.relative), job)
     plan.jobs = list(jobs.values())
     _check_apart(plan.jobs)
     return plan
@@ -104,9 +105,9 @@ def _check_apart(jobs: Sequence[Job]) -> None:
 
 
 def _check_inputs_stay(jobs: Sequence[Job], owners: dict[Path, Job]) -> None:
-    sources = {job.media.path.resolve(): job for job in jobs}
+    sources = {os.path.realpath(job.media.path): job for job in jobs}
     for path, job in owners.items():
-        hit = sources.get(path.resolve())
+        hit = sources.get(os.path.realpath(path))
         if hit is not None:
             raise RequestError(
                 "outputs that replace no input",

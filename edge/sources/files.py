@@ -63,7 +63,7 @@ def list_media(path: Path, excluded: Path | None = None) -> Listing:
     """
     listing = Listing()
     if path.is_dir():
-        _search(path, PurePath(), excluded and excluded.resolve(), (), listing)
+        _search(path, PurePath(), os.path.realpath(excluded) if excluded else None, (), listing)
     else:
         listing.files.append(MediaFile(path, PurePath(path.name), _kind_of_named_file(path)))
     return listing
@@ -87,9 +87,10 @@ def _kind_by_suffix(name: str) -> Literal["picture", "video"] | None:
 
 
 def _search(
-    folder: Path, relative: PurePath, excluded: Path | None, above: tuple[Path, ...], out: Listing
+    folder: Path, relative: PurePath, excluded: str | None, above: tuple[str, ...], out: Listing
 ) -> None:
-    resolved = folder.resolve()
+    # Not Path.resolve: before Python 3.13 it raises RuntimeError for a link to itself.
+    resolved = os.path.realpath(folder)
     if resolved == excluded:
         return
     if resolved in above:

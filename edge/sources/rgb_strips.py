@@ -43,7 +43,7 @@ class RgbConverter:
             self._transform = self._transform_to_srgb(strip.mode)
         if self._transform is not None:
             return self._transform.apply(strip)  # type: ignore[no-any-return]
-        return strip.convert("RGB")
+        return strip if strip.mode == "RGB" else strip.convert("RGB")
 
     def finish(self) -> None:
         """Add the notes that only the whole picture tells."""
