@@ -138,7 +138,8 @@ def _segmenter_metrics(tune: Mapping[str, Any], report: Mapping[str, Any] | None
             f"{masks['dice_below_half']:.1%} of pictures, nothing found of the lesion in "
             f"{masks['no_region']:.1%}"
         )
-        lines.append(_normal_skin_words(report))
+        if report["normal_skin"]["marked"]:
+            lines.append(_normal_skin_words(report))
         tones = report["phantoms"]["dice_by_ita"]
         words = "; ".join(
             f"ITA {tone.partition(' ')[2]}: {entry['mean']:.3f} (n {entry['pictures']})"

@@ -111,19 +111,21 @@ def _phantoms(analyzer: Analyzer) -> Report:
     """Dice on phantoms with lesions by skin tone, and the share marked where there is none."""
     by_tone: dict[str, list[float]] = defaultdict(list)
     marked_clean = []
+    unanswered = 0
     for index in range(PHANTOMS):
         phantom = render(random_spec(PHANTOM_SEED + index))
         frame = Frame(phantom.pixels, index, "phantom", None, None, "synthetic")
         marked = _marked(analyzer.analyze(frame))
         if marked is None:
-            continue
-        if phantom.mask.any():
+            unanswered += 1
+        elif phantom.mask.any():
             overlap = _overlap(marked, phantom.mask)
             if overlap is not None and overlap["dice"] is not None:
                 by_tone[_tone(phantom.ita_deg)].append(overlap["dice"])
         else:
             marked_clean.append(float(marked.mean()))
     return {
+        "unanswered": unanswered,
         "dice_by_ita": {
             tone: {"pictures": len(by_tone[tone]), "mean": float(np.mean(by_tone[tone]))}
             for tone in sorted(by_tone)
