@@ -19,7 +19,8 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from convert.prepare import faster_on_cpu, manifest_key, prepare_model
+from convert.description import manifest_key
+from convert.prepare import faster_on_cpu, prepare_model
 from models.errors import InputError
 from models.manifest import Model
 

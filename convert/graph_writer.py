@@ -46,9 +46,9 @@ class GraphWriter:
         self.nodes.append(helper.make_node(op, inputs, [output], name=full, **attributes))
         return output
 
-    def constant(self, value: NDArray[Any]) -> str:
+    def constant(self, value: NDArray[Any] | np.generic) -> str:
         """Name of an initializer with this value."""
-        value = np.ascontiguousarray(value) if value.ndim else value
+        value = np.array(value, order="C")  # ascontiguousarray would make a scalar a vector
         key = (str(value.dtype), value.shape, value.tobytes())
         if key not in self._constant_names:
             name = f"{OUR_PREFIX}constant_{len(self.constants)}"

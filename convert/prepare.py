@@ -10,7 +10,6 @@ outputs anywhere else, so every engine gets the same numbers.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from dataclasses import dataclass
 
@@ -20,13 +19,13 @@ from onnx import TensorProto, checker, helper
 
 from convert.back import output_name, write_back
 from convert.batch import free_batch, set_batch
+from convert.description import write_notes
 from convert.front import write_front
 from convert.graph_writer import GraphWriter
 from convert.network import (
     OUR_PREFIX,
     read_network,
     readable_network,
-    standard_opset,
     subject,
 )
 from convert.optimize_cpu import optimized_for_cpu
@@ -59,31 +58,9 @@ from models.errors import ModelRefusedError
 from models.manifest import Manifest
 
 INPUT_NAME = "rgb"
-SCHEMA = "dermedge.prepared/1"
 _TRIAL_BATCH = 4
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a prepared graph says of itself.
-
-    Attributes:
-        output: Name of its output.
-        batch: ``None`` where it takes any batch, else 1.
-        batch_reason: Why only 1, or an empty string.
-        precision: ``fp32``, ``fp16`` or ``int8``.
-        opset: Version of the standard operator set.
-        model_sha256: Hash of the ONNX file that it was made from.
-    """
-
-    output: str
-    batch: int | None
-    batch_reason: str
-    precision: str
-    opset: int
-    model_sha256: str
 
 
 def prepare_model(onnx_bytes: bytes, manifest: Manifest) -> onnx.ModelProto:
@@ -106,6 +83,7 @@ def prepare_model(onnx_bytes: bytes, manifest: Manifest) -> onnx.ModelProto:
     verify_inputs(network.graph, manifest)
     verify_output_name(network.graph, manifest)
     verify_last_operator(network.graph, manifest)
+    _keep_one_output(network.graph, manifest.output.name)
     network = readable_network(network, manifest)
     impose_input_sizes(network.graph, manifest)
     set_batch(network.graph, dynamic=False)
@@ -120,7 +98,8 @@ def prepare_model(onnx_bytes: bytes, manifest: Manifest) -> onnx.ModelProto:
     set_batch(dynamic.model.graph, dynamic=True)
     reason = _try(single, dynamic, manifest)
     model = single.model if reason else dynamic.model
-    _note(model, hashlib.sha256(onnx_bytes).hexdigest(), manifest, reason)
+    checker.check_model(model)
+    write_notes(model, hashlib.sha256(onnx_bytes).hexdigest(), manifest, reason)
     return model
 
 
@@ -135,50 +114,20 @@ def faster_on_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
         rewritten one fails or differs by more than a thousandth of the largest probability.
     """
     optimized = optimized_for_cpu(model)
-    _, height, width, _ = (dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)
+    batch, height, width, _ = (
+        dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim
+    )
     pictures = trial_pictures((width, height), _TRIAL_BATCH)
     try:
         plain, fast = TrialSession(model), TrialSession(optimized)
-        for picture in pictures:
-            feeds = {INPUT_NAME: picture[np.newaxis]}
+        for pixels in (pictures[:1], pictures[1:2] if batch == 1 else pictures):
+            feeds = {INPUT_NAME: pixels}
             if not same_numbers(plain.run(feeds)[0], fast.run(feeds)[0], relative=1e-3):
                 raise CannotRunError("it gives other numbers")
     except CannotRunError as error:
         log.warning("the graph is used without the rewrites for CPUs: %s", error)
         return model
     return optimized
-
-
-def describe(model: onnx.ModelProto) -> Description:
-    """What a prepared graph says of itself.
-
-    Raises:
-        ModelRefusedError: It was not made by :func:`prepare_model`.
-    """
-    notes = {entry.key: entry.value for entry in model.metadata_props}
-    if notes.get("dermedge.schema") != SCHEMA:
-        raise ModelRefusedError(
-            f"a graph prepared as {SCHEMA}",
-            got=notes.get("dermedge.schema", "a graph without that note"),
-            next_step="prepare it: dermedge-convert prepare PACK",
-        )
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
-    return Description(
-        output=model.graph.output[0].name,
-        batch=batch.dim_value if batch.HasField("dim_value") else None,
-        batch_reason=notes["dermedge.batch_reason"],
-        precision=notes["dermedge.precision"],
-        opset=standard_opset(model),
-        model_sha256=notes["dermedge.model_sha256"],
-    )
-
-
-def manifest_key(manifest: Manifest) -> str:
-    """The parts of a manifest that change its prepared graph, as canonical JSON."""
-    parts = manifest.model_dump(mode="json", include={"task", "inputs", "output", "pigments"})
-    parts["output"].pop("threshold")
-    parts["temperature"] = None if manifest.decision is None else manifest.decision.temperature
-    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
 # --- assembling ---------------------------------------------------------------------------------
@@ -199,9 +148,8 @@ def _network_output(network: onnx.ModelProto, manifest: Manifest) -> tuple[list[
     if inferred and len(known) == len(inferred):
         return known, element
     # Sizes computed inside the graph: one run says what inference cannot.
-    names = [value.name for value in network.graph.output]
     try:
-        found = run_graph(network, network_feeds(manifest))[names.index(manifest.output.name)]
+        (found,) = run_graph(network, network_feeds(manifest))
     except CannotRunError as error:
         raise _cannot_run(manifest, error) from error
     return list(found.shape), helper.np_dtype_to_tensor_dtype(found.dtype)
@@ -214,7 +162,6 @@ def _assembled(
     model = onnx.ModelProto()
     model.CopyFrom(network)
     graph = model.graph
-    _keep_one_output(graph, manifest.output.name)
     final = output_name(manifest)
     inputs = {tensor.name for tensor in manifest.inputs}
     for taken in sorted({INPUT_NAME, final} & (tensor_names(graph) - inputs)):
@@ -248,28 +195,6 @@ def _keep_one_output(graph: onnx.GraphProto, name: str) -> None:
     kept = [value for value in graph.output if value.name == name]
     del graph.output[:]
     graph.output.extend(kept)
-
-
-def _note(model: onnx.ModelProto, sha256: str, manifest: Manifest, batch_reason: str) -> None:
-    """Write into the graph where it comes from."""
-    checker.check_model(model)
-    key = manifest_key(manifest).encode()
-    notes = {
-        "dermedge.schema": SCHEMA,
-        "dermedge.model_sha256": sha256,
-        "dermedge.manifest_sha256": hashlib.sha256(key).hexdigest(),
-        "dermedge.precision": _precision(model.graph),
-        "dermedge.batch_reason": batch_reason,
-    }
-    for name, value in notes.items():
-        model.metadata_props.add(key=name, value=value)
-
-
-def _precision(graph: onnx.GraphProto) -> str:
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
-        return "int8"
-    weights = {tensor.data_type for tensor in graph.initializer}
-    return "fp16" if TensorProto.FLOAT16 in weights else "fp32"
 
 
 # --- trying -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import onnx
 
 from convert.cache import prepared_path
-from convert.prepare import describe
+from convert.description import describe
 from edge.analysis.analyzer import Analyzer
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.onnx import OnnxEngine

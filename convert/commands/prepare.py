@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import onnx
 
-from convert.prepare import describe, prepare_model
+from convert.description import describe
+from convert.prepare import prepare_model
 from models.errors import InputError
 from models.manifest import Model, find_pack
 

@@ -17,7 +17,8 @@ from networks_for_tests import (
 )
 from onnx import TensorProto, helper, numpy_helper
 
-from convert.prepare import describe, prepare_model
+from convert.description import describe
+from convert.prepare import prepare_model
 
 WIDTH, HEIGHT = SIZE_WH
 WEIGHTS = np.random.default_rng(5).normal(0, 2, (3, 6)).astype(np.float32)
