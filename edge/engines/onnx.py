@@ -29,11 +29,6 @@ from edge.engines.prepared import (
 _FATAL_ONLY = 4  # every failure comes back as an exception; the log would say it twice
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
-RUNTIME_OPTIONS = {
-    # Spinning threads are 10 to 15 % faster and take the cores from the camera and the screen.
-    "session.intra_op.allow_spinning": "0",
-}
-
 
 class OnnxEngine:
     """One prepared graph in one ONNX Runtime session.
@@ -128,7 +123,7 @@ class OnnxEngine:
         self.close()
 
 
-def session_options(threads: int) -> Any:
+def session_options(threads: int, *, spinning: bool = False) -> Any:
     """The options that measured best for one small network at a time on a few cores.
 
     * All graph optimisations, the blocked NCHWc layout among them.
@@ -136,6 +131,8 @@ def session_options(threads: int) -> Any:
       which costs half as much time again.
     * No memory pattern: it plans one more block per input shape, 40 to 70 MB for a model pair,
       and saves no time.
+    * No spinning: threads that wait for work at full speed make a run a little faster and take
+      their cores from the camera and the screen.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
@@ -144,8 +141,7 @@ def session_options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = True
     options.enable_mem_pattern = False
-    for key, value in RUNTIME_OPTIONS.items():
-        options.add_session_config_entry(key, value)
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return options
 
 
