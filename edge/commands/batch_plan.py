@@ -30,7 +30,7 @@ class Job:
     def is_done(self) -> bool:
         """True where an earlier run has completed it."""
         if self.media.kind == "video":
-            return (self.base / OVERLAY_VIDEO).exists()
+            return os.path.exists(self.base / OVERLAY_VIDEO)
         return is_finished(self.base)
 
     @property
@@ -60,7 +60,7 @@ def plan_batch(inputs: Sequence[Path], out: Path) -> Plan:
     plan = Plan()
     jobs: dict[tuple[str, PurePath], Job] = {}
     for path in inputs:
-        if path.is_dir() and os.path.realpath(path) == os.path.realpath(out):
+        if os.path.isdir(path) and os.path.realpath(path) == os.path.realpath(out):
             raise RequestError(
                 "an output folder that is not an input folder",
                 got=f"{printable(path)} for both",

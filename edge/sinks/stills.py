@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from edge.result import Result
@@ -23,7 +24,7 @@ def still_paths(base: Path) -> tuple[Path, Path, Path]:
 
 def is_finished(base: Path) -> bool:
     """True where :func:`write_still` has completed for ``base``: the JSON is written last."""
-    return still_paths(base)[0].exists()
+    return os.path.exists(still_paths(base)[0])  # unlike Path's, False for too long a name
 
 
 def write_still(base: Path, shot: Shot, *, pictures: bool = True) -> None:

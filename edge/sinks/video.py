@@ -17,7 +17,7 @@ from edge.native_messages import native_messages_dropped, silence_video_librarie
 from edge.sinks.base import Shot
 from edge.sinks.whole_file import OutputError, check_writable, output_error, partial_path
 from edge.sources.containers import check_container
-from edge.sources.integrity import printable
+from edge.sources.integrity import path_for_opencv, printable
 
 RESERVE_BYTES = 16 << 20
 """With less than this left on the disk a recording is finished while it still can be."""
@@ -302,13 +302,14 @@ class _EncoderThread:
 
 def _open_writer(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter | None:
     fourcc = cv2.VideoWriter.fourcc(*"VP80")
+    text = path_for_opencv(path)
     try:
         for backend in (cv2.CAP_FFMPEG, cv2.CAP_GSTREAMER):
             if backend in cv2.videoio_registry.getWriterBackends():
-                writer = cv2.VideoWriter(str(path.absolute()), backend, fourcc, fps, size_wh)
+                writer = cv2.VideoWriter(text, backend, fourcc, fps, size_wh)
                 if writer.isOpened():
                     return writer
-    except (cv2.error, UnicodeError):
+    except cv2.error:
         return None  # the caller says what could not be opened
     return None
 

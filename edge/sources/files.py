@@ -62,7 +62,7 @@ def list_media(path: Path, excluded: Path | None = None) -> Listing:
         excluded: A folder not to search, such as one that is written to.
     """
     listing = Listing()
-    if path.is_dir():
+    if os.path.isdir(path):
         _search(path, PurePath(), os.path.realpath(excluded) if excluded else None, (), listing)
     else:
         listing.files.append(MediaFile(path, PurePath(path.name), _kind_of_named_file(path)))
@@ -111,7 +111,7 @@ def _search(
         if name.startswith("."):
             continue
         kind = _kind_by_suffix(name)
-        if (folder / name).is_dir():
+        if os.path.isdir(folder / name):
             _search(folder / name, relative / name, excluded, (*above, resolved), out)
         elif kind is not None:
             out.files.append(MediaFile(folder / name, relative / name, kind))
@@ -165,7 +165,7 @@ class FilesSource:
             InputError: There is no picture or video.
         """
         listing = list_media(self._path)
-        if not self._path.is_dir():
+        if not os.path.isdir(self._path):
             check_readable(self._path)
         if not listing.files and not listing.failures:
             raise no_media(self._path, listing)

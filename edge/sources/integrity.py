@@ -88,6 +88,24 @@ def printable(path: Path | str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def path_for_opencv(path: Path) -> str:
+    """The absolute path as text; absolute because FFmpeg takes ``a:b.mp4`` for an address.
+
+    Raises:
+        InputError: The name is not UTF-8. OpenCV's Python binding was seen to crash on such names.
+    """
+    text = str(path.absolute())
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "a video path in UTF-8",
+            got=printable(path),
+            next_step="rename the file or folder",
+        ) from error
+    return text
+
+
 def ends_blank(data: mmap.mmap) -> bool:
     """True where the last sector of ``data`` holds nothing but zeros."""
     tail = data[-BLANK_TAIL_BYTES:]

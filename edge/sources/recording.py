@@ -13,7 +13,7 @@ from edge.errors import InputError
 from edge.frame import Frame
 from edge.native_messages import silence_video_libraries
 from edge.sources.containers import check_container
-from edge.sources.integrity import check_readable, cut_off, printable
+from edge.sources.integrity import check_readable, cut_off, path_for_opencv, printable
 
 FALLBACK_FPS = 25.0
 """Taken where a file states no rate, or one that no camera has (browsers write 1000)."""
@@ -129,16 +129,16 @@ class Recording:
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
     silence_video_libraries()
+    text = path_for_opencv(path)
     try:
         for backend in (cv2.CAP_FFMPEG, cv2.CAP_GSTREAMER):
             if backend not in cv2.videoio_registry.getStreamBackends():
                 continue
-            # An absolute path: FFmpeg takes "a:b.mp4" for an address.
-            capture = cv2.VideoCapture(str(path.absolute()), backend)
+            capture = cv2.VideoCapture(text, backend)
             if capture.isOpened():
                 return capture
             capture.release()
-    except (cv2.error, UnicodeError) as error:
+    except cv2.error as error:
         raise _undecodable(path) from error
     raise _undecodable(path)
 

@@ -238,6 +238,16 @@ def folder_in_itself(path: Path) -> Path:
     return path / "in"
 
 
+def long_name(path: Path) -> Path:
+    return still(path / ("a" * 246 + ".jpg"))
+
+
+def no_utf8_clip(path: Path) -> Path:
+    named = Path(os.fsdecode(os.fsencode(path) + b"/\xff.webm"))
+    clip(path / "a.webm").rename(named)
+    return named
+
+
 def empty_folder(path: Path) -> Path:
     (path / "in").mkdir()
     return path / "in"
@@ -257,6 +267,8 @@ REFUSED = {
     "cut AVI": (lambda p: cut(clip(p / "a.avi", fourcc="MJPG"), 0.6), "ends too early"),
     "0 bytes of video": (written("a.mp4", b""), "0 bytes"),
     "text as video": (written("a.mp4", b"Dear doctor,\n"), "a video"),
+    "a name too long for its results": (long_name, "name too long"),
+    "a video's name that is no UTF-8": (no_utf8_clip, "in UTF-8"),
     "no frames": (lambda p: clip(p / "a.webm", frames=0), "a video"),
 }
 

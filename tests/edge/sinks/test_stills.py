@@ -213,8 +213,9 @@ def test_killed_at_any_moment_only_whole_files_have_names(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path; from test_stills import shot, write_still\n"
-        "print('ready', flush=True)\n"
         "shots = [shot((300, 200), seed=seed) for seed in range(4)]\n"
+        "write_still(Path(sys.argv[1]) / 'a.jpg', shots[0])\n"
+        "print('ready', flush=True)\n"
         "while True:\n"
         "    for one in shots: write_still(Path(sys.argv[1]) / 'a.jpg', one)\n"
     )
@@ -226,7 +227,7 @@ def test_killed_at_any_moment_only_whole_files_have_names(tmp_path):
     for round_number in range(3):
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         process.stdout.readline()
-        time.sleep(0.3 + 0.037 * round_number)
+        time.sleep(0.05 + 0.037 * round_number)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if json_path.exists():

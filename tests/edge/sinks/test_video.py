@@ -216,6 +216,16 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         VideoSink(tmp_path / "file" / "a.webm", 25.0).open()
 
 
+def test_a_folder_whose_name_is_no_utf8(tmp_path):
+    """OpenCV's binding was seen to end the whole process on such a path."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    sink = VideoSink(folder / "a.webm", 25.0, own_thread=False)
+    sink.open()
+
+    with pytest.raises(InputError, match="in UTF-8"):
+        sink.write(shot(0))
+
+
 def test_an_encoder_that_cannot_be_had(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2.videoio_registry, "getWriterBackends", lambda: ())
     sink = VideoSink(tmp_path / "a.webm", 25.0, own_thread=False)
