@@ -116,9 +116,9 @@ def _parsed(content: bytes, manifest: Manifest) -> onnx.ModelProto:
 
 
 def _refuse_external_data(model: onnx.ModelProto, manifest: Manifest) -> None:
-    external = onnx.TensorProto.EXTERNAL
-    for tensor in model.graph.initializer:
-        if tensor.data_location == external:
+    in_nodes = [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
+    for tensor in (*model.graph.initializer, *in_nodes):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
             where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "?")
             raise ModelRefusedError(
                 f"{subject(manifest)}: an ONNX file that holds its weights, so that one hash "

@@ -6,6 +6,7 @@ graph is kept in a cache (:mod:`convert.cache`).
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -19,7 +20,7 @@ from edge.engines.onnx import OnnxEngine
 from edge.errors import RequestError
 from models.manifest import Model, Pack
 
-BACKENDS = ("auto", "onnx")
+BACKENDS = ("auto", "onnx", "openvino")
 
 
 @contextmanager
@@ -30,17 +31,19 @@ def open_engines(
 
     Args:
         pack: From ``models.manifest.find_pack``.
-        backend: ``auto`` takes the fastest that is here.
+        backend: ``auto`` is ``openvino`` where that extra is installed, and ``onnx`` elsewhere.
         threads: CPU threads of each engine; ``None`` lets the engine choose.
 
     Raises:
-        RequestError: There is no such backend.
+        RequestError: There is no such backend here.
         ModelRefusedError: A model of the pack cannot be prepared or loaded.
     """
     check_backend(backend)
+    if backend == "auto":
+        backend = "openvino" if _has_openvino() else "onnx"
     with ExitStack() as stack:
-        segmenter = stack.enter_context(_open_engine(pack.segmenter, threads))
-        classifier = stack.enter_context(_open_engine(pack.classifier, threads))
+        segmenter = stack.enter_context(_open_engine(pack.segmenter, backend, threads))
+        classifier = stack.enter_context(_open_engine(pack.classifier, backend, threads))
         yield segmenter, classifier
 
 
@@ -54,11 +57,17 @@ def open_analyzer(
 
 
 def check_backend(backend: str) -> None:
-    """Refuse a backend that is not part of this version.
+    """Refuse a backend that is not part of this version, or not installed.
 
     Raises:
-        RequestError: It is none of :data:`BACKENDS`.
+        RequestError: With the command that helps.
     """
+    if backend == "openvino" and not _has_openvino():
+        raise RequestError(
+            "the module openvino for --backend openvino",
+            got="none",
+            next_step="pip install 'dermedge[openvino]'",
+        )
     if backend in BACKENDS:
         return
     if backend == "tensorrt":
@@ -70,7 +79,11 @@ def check_backend(backend: str) -> None:
     )
 
 
-def _open_engine(model: Model, threads: int | None) -> OnnxEngine:
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
+
+
+def _open_engine(model: Model, backend: str, threads: int | None) -> Engine:
     path = prepared_path(model, for_cpu=True)
     # Only the description is wanted here; the engine reads the file itself.
     facts = describe(onnx.load(str(path)))
@@ -78,9 +91,14 @@ def _open_engine(model: Model, threads: int | None) -> OnnxEngine:
     identity = EngineIdentity(
         name=manifest.name,
         version=manifest.version,
-        backend="onnx",
+        backend=backend,
         precision=facts.precision,
         model_sha256=manifest.onnx.sha256,
     )
     max_batch = facts.batch or manifest.max_batch
+    if backend == "openvino":
+        # Imported where it is wanted: it is an extra.
+        from edge.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(path, identity, threads=threads, max_batch=max_batch)
     return OnnxEngine(path, identity, threads=threads, max_batch=max_batch)

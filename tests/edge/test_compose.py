@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +11,32 @@ import numpy as np
 import pytest
 
 from convert.trial import trial_pictures
+from edge import compose
 from edge.compose import open_analyzer, open_engines
 from edge.errors import ManifestError, ModelRefusedError, RequestError
 from models.manifest import load_pack
 from packs_for_tests import write_pack
 
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 
-@pytest.mark.parametrize("backend", ["auto", "onnx"])
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "auto",
+        "onnx",
+        pytest.param(
+            "openvino",
+            marks=pytest.mark.skipif(not HAS_OPENVINO, reason="the extra openvino is not here"),
+        ),
+    ],
+)
 def test_engines_of_a_pack(tiny_pack: Path, backend: str) -> None:
     pack = load_pack(tiny_pack)
+    expected = ("openvino" if HAS_OPENVINO else "onnx") if backend == "auto" else backend
     with open_engines(pack, backend, threads=1) as (segmenter, classifier):
         assert segmenter.identity.name == "tiny-segmenter"
-        assert segmenter.identity.backend == "onnx"
+        assert segmenter.identity.backend == expected
         assert segmenter.identity.precision == "fp32"
         assert segmenter.identity.model_sha256 == pack.segmenter.manifest.onnx.sha256
         assert segmenter.input_size_wh == classifier.input_size_wh == (96, 96)
@@ -45,9 +60,23 @@ def test_tensorrt_is_not_part_of_this_version(tiny_pack: Path) -> None:
     with pytest.raises(RequestError) as caught, open_engines(load_pack(tiny_pack), "tensorrt"):
         pass
     assert str(caught.value) == (
-        "expected a backend out of auto, onnx; got tensorrt, which is not part of this version; "
-        "use --backend onnx"
+        "expected a backend out of auto, onnx, openvino; got tensorrt, which is not part of this "
+        "version; use --backend onnx"
     )
+
+
+def test_an_extra_that_is_missing_is_named(
+    tiny_pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "_has_openvino", lambda: False)
+    with pytest.raises(RequestError) as caught:
+        open_engines(load_pack(tiny_pack), "openvino").__enter__()
+    assert str(caught.value) == (
+        "expected the module openvino for --backend openvino; got none; "
+        "pip install 'dermedge[openvino]'"
+    )
+    with open_engines(load_pack(tiny_pack), "auto") as (segmenter, _):
+        assert segmenter.identity.backend == "onnx"
 
 
 def test_an_unknown_backend(tiny_pack: Path) -> None:
