@@ -105,6 +105,17 @@ def linear_of(encoded: float) -> float:
     return value / 12.92 if value <= 0.04045 else math.pow((value + 0.055) / 1.055, 2.4)
 
 
+def upper_median(values: Float32) -> float:
+    """The middle value, of an even count the upper one; in a third of ``np.median``'s time.
+
+    Args:
+        values: At least one, none NaN; they are reordered.
+    """
+    middle = len(values) // 2
+    values.partition(middle)
+    return float(values[middle])
+
+
 # --- which pixels can be measured ---------------------------------------------------------------
 
 CLIPPED_BELOW, CLIPPED_ABOVE = 5.0, 250.0
@@ -114,35 +125,44 @@ GLARE_ABOVE = 230.0
 """All three channels above: the lamp and not the skin (blue of the palest skin is near 170)."""
 
 
-def is_clipped(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
-    """True where any channel of linear light (1 is white) is below 5 or above 250 of 255."""
-    low, high = linear_of(CLIPPED_BELOW), linear_of(CLIPPED_ABOVE)
+@dataclass(frozen=True)
+class Kinds:
+    """What each pixel is good for; bool arrays of one shape.
+
+    Attributes:
+        clipped: A channel is below 5 or above 250 of 255.
+        glare: Every channel is above 230 of 255: a highlight.
+        skin: It has the colour of skin or of a lesion: ``models.skin.skin_mask`` without its
+            logarithms; on 8-bit values both agree but for the rounding of floats.
+    """
+
+    clipped: NDArray[np.bool_]
+    glare: NDArray[np.bool_]
+    skin: NDArray[np.bool_]
+
+
+def kinds_of(red: Float32, green: Float32, blue: Float32) -> Kinds:
+    """Judge pixels by their linear light, 1 is white; the arrays have one shape."""
     lowest = np.minimum(np.minimum(red, green), blue)
     highest = np.maximum(np.maximum(red, green), blue)
-    return np.asarray((lowest < low) | (highest > high), np.bool_)
+    clipped = lowest < linear_of(CLIPPED_BELOW)
+    clipped |= highest > linear_of(CLIPPED_ABOVE)
+    glare = lowest > linear_of(GLARE_ABOVE)
+    return Kinds(clipped, glare, _skin_coloured(red, green, blue))
 
 
-def is_glare(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
-    """True where every channel of linear light is above 230 of 255: a highlight."""
-    lowest = np.minimum(np.minimum(red, green), blue)
-    return np.asarray(lowest > linear_of(GLARE_ABOVE), np.bool_)
-
-
-def is_skin(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
-    """The rule of ``models.skin.skin_mask`` on linear light (1 is white), without logarithms.
-
-    It takes its limits from there. On 8-bit values both agree but for the rounding of floats.
-    """
+def _skin_coloured(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
     floor = linear_of(8.0)
     r, g, b = np.maximum(red, floor), np.maximum(green, floor), np.maximum(blue, floor)
     red_green = [math.exp(limit) for limit in skin.RED_OVER_GREEN]
     green_blue = [math.exp(limit) for limit in skin.GREEN_OVER_BLUE]
     darkest, lightest = (linear_of(value - 0.5) for value in skin.SKIN_VALUES)
-    plausible = (red > darkest) & (green < lightest)
-    plausible &= r >= g * red_green[0]
-    plausible &= r <= g * red_green[1]
-    plausible &= g >= b * green_blue[0]
-    plausible &= g <= b * green_blue[1]
+    plausible = red > darkest
+    plausible &= green < lightest
+    plausible &= r >= g * np.float32(red_green[0])
+    plausible &= r <= g * np.float32(red_green[1])
+    plausible &= g >= b * np.float32(green_blue[0])
+    plausible &= g <= b * np.float32(green_blue[1])
     return np.asarray(plausible, np.bool_)
 
 
@@ -160,9 +180,7 @@ class Overview:
     red: Float32
     green: Float32
     blue: Float32
-    skin: NDArray[np.bool_]
-    glare: NDArray[np.bool_]
-    clipped: NDArray[np.bool_]
+    kinds: Kinds
     pitch_px: int
     middle_px: int
 
@@ -178,9 +196,7 @@ def overview(light: LinearFrame) -> Overview:
         red=red,
         green=green,
         blue=blue,
-        skin=is_skin(red, green, blue),
-        glare=is_glare(red, green, blue),
-        clipped=is_clipped(red, green, blue),
+        kinds=kinds_of(red, green, blue),
         pitch_px=skip * light.factor,
         middle_px=light.factor // 2,
     )

@@ -56,7 +56,7 @@ def measure_quality(light: LinearFrame, seen: Overview) -> Quality:
     exposure = sum(k * cv2.mean(plane)[0] for k, plane in zip(luminance, planes, strict=True))
     return Quality(
         sharpness=edges / level if level > 0.0 else None,
-        glare_fraction=np.count_nonzero(seen.glare) / seen.glare.size,
+        glare_fraction=np.count_nonzero(seen.kinds.glare) / seen.red.size,
         exposure=exposure,
-        skin_fraction=np.count_nonzero(seen.skin) / seen.skin.size,
+        skin_fraction=np.count_nonzero(seen.kinds.skin) / seen.red.size,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.analysis.light import Overview
+from edge.analysis.light import Overview, upper_median
 from edge.analysis.regions import RegionShape
 from edge.result import SkinTone
 from models import skin
@@ -19,7 +19,7 @@ perilesional ring."""
 SKIN_SHARE_MIN = 0.01
 """Smallest share of the frame that must be such skin."""
 
-_COLOURS_MAX = 6000
+_COLOURS_MAX = 3000
 """The median is taken of at most twice so many pixels, evenly chosen."""
 
 
@@ -39,8 +39,8 @@ def measure_tone(
         mask: HxW uint8 of the full frame, not 0 in every region.
     """
     sampled = slice(seen.middle_px, None, seen.pitch_px)
-    height, width = seen.skin.shape
-    clear = seen.skin & ~seen.glare & ~seen.clipped
+    height, width = seen.red.shape
+    clear = seen.kinds.skin & ~seen.kinds.glare & ~seen.kinds.clipped
     clear &= mask[sampled, sampled][:height, :width] == 0
     far = clear & ~_near(regions, seen)
     fewest = SKIN_SHARE_MIN * clear.size
@@ -57,7 +57,7 @@ def measure_tone(
 
 
 def _near(regions: Sequence[RegionShape], seen: Overview) -> NDArray[np.bool_]:
-    near = np.zeros(seen.skin.shape, np.bool_)
+    near = np.zeros(seen.red.shape, np.bool_)
     for region in regions:
         reach = MARGIN_DIAMETERS * 2.0 * float(np.sqrt(region.area_px / np.pi))
         x0, y0, x1, y1 = region.box_xyxy
@@ -70,5 +70,5 @@ def _near(regions: Sequence[RegionShape], seen: Overview) -> NDArray[np.bool_]:
 def _typical_ita(seen: Overview, places: NDArray[np.intp]) -> float:
     linear = np.stack([plane.ravel()[places] for plane in (seen.red, seen.green, seen.blue)], 1)
     lab = skin.lab_from_linear(linear)
-    middle = np.array([np.median(lab[:, channel]) for channel in range(3)], np.float32)
+    middle = np.array([upper_median(lab[:, channel].copy()) for channel in range(3)], np.float32)
     return float(skin.ita_deg(middle))

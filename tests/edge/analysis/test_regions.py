@@ -214,9 +214,7 @@ def random_mask(seed: int, width: int, height: int, share: float) -> NDArray[np.
 def test_the_regions_pixels_partition_the_mask(seed, width, height, share, distance):
     """Every pixel of the mask lies in exactly one region; areas and boxes are of those pixels."""
     drawn = random_mask(seed, width, height, share)
-    found, mask = regions_of(
-        drawn, fill_holes=False, merge_distance_fraction=distance, **KEEP_ALL
-    )
+    found, mask = regions_of(drawn, fill_holes=False, merge_distance_fraction=distance, **KEEP_ALL)
     assert np.array_equal(mask > 0, drawn > 0)
     count = np.zeros(drawn.shape, np.int32)
     for region in found:
