@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -66,8 +67,8 @@ def _remove(paths: Sequence[Path]) -> None:
 
 
 def partial_path(path: Path, suffix: str = "") -> Path:
-    """The hidden name beside ``path`` under which this process writes it; short on purpose."""
-    return path.with_name(f".dermedge-{os.getpid()}-{abs(hash(path.name)):x}.partial{suffix}")
+    """A new hidden name beside ``path`` to write it under; short, so that it is never too long."""
+    return path.with_name(f".dermedge-{secrets.token_hex(6)}.partial{suffix}")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
