@@ -111,7 +111,7 @@ class Health:
         self.worst_exit_code = 0
         self.read_failures = 0
         self._line_every_s = line_every_s
-        self._next_line_s = time.monotonic() + line_every_s
+        self._next_line_s = math.inf  # until the first frame: loading is nobody's bad health
         self._lock = threading.Lock()  # of the problems: the source's thread notes them too
         self._problems: dict[str, int] = {}
         self._size_wh: tuple[int, int] | None = None
@@ -133,6 +133,8 @@ class Health:
         if draw_ms is not None:
             extra_ms = {Stage.DRAW: draw_ms, **extra_ms}
         now_s = time.monotonic()
+        if math.isinf(self._next_line_s):
+            self._next_line_s = now_s + self._line_every_s
         for tally in (self.total, self.recent):
             tally.add(result, extra_ms, age_ms, now_s)
         self._source, self._size_wh = result.frame.source, result.frame.size_wh

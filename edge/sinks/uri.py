@@ -21,6 +21,9 @@ KINDS: Mapping[str, Kind] = {
 _LIVE_FPS = 10.0
 """Frames per second of a live video: about the pace of the analysis on a laptop."""
 
+_LIVE_LONG_SIDE_PX = 960
+"""Of a live video: OpenCV drives VP8 at a pace that costs a whole core at 1280x720."""
+
 _RECORDING_FPS = 25.0
 """Of a video made from a recording, whose own rate is not known before it is opened."""
 
@@ -92,7 +95,9 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
     from edge.sinks.video import VideoSink
 
     fps = uri.options.get("fps", _RECORDING_FPS if lossless else _LIVE_FPS)
-    return VideoSink(path, fps, own_thread=not lossless, keep_pace=not lossless)
+    if lossless:
+        return VideoSink(path, fps, own_thread=False)
+    return VideoSink(path, fps, keep_pace=True, long_side_px=_LIVE_LONG_SIDE_PX)
 
 
 def _refuse_earlier_run(kind: str, path: Path) -> None:

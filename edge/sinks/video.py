@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -26,6 +28,7 @@ _CHECK_SPACE_EVERY = 25  # frames
 _MIN_SIDE = 16  # pixels: a smaller VP8 picture has no macroblock
 _BUFFERS = 2
 _FINISH_TIMEOUT_S = 30.0
+_ENCODER_NICENESS = 10
 
 LONGEST_REPEAT_S = 2.0
 """A video that keeps the capture's pace shows a picture at most this long."""
@@ -48,12 +51,19 @@ class VideoSink:
         own_thread: Encode on a thread of this sink.
         keep_pace: Repeat or leave out pictures so that it plays as long as the capture took;
             pictures without a time of capture are recorded once.
+        long_side_px: Larger pictures are recorded smaller than they are, with this long side.
     """
 
     wants_drawn = True
 
     def __init__(
-        self, path: Path, fps: float, *, own_thread: bool = True, keep_pace: bool = False
+        self,
+        path: Path,
+        fps: float,
+        *,
+        own_thread: bool = True,
+        keep_pace: bool = False,
+        long_side_px: int | None = None,
     ) -> None:
         self.name = f"video {printable(path)}"
         self.dropped_frames = 0
@@ -61,6 +71,7 @@ class VideoSink:
         self._fps = fps
         self._own_thread = own_thread
         self._pace = _Pace(fps) if keep_pace else None
+        self._long_side_px = long_side_px
         self._encoder: _Encoder | None = None
         self._thread: _EncoderThread | None = None
 
@@ -89,7 +100,8 @@ class VideoSink:
         """
         picture = shot.frame.pixels if shot.drawn is None else shot.drawn
         if self._encoder is None:
-            self._encoder = _Encoder(self._path, self._fps, picture)
+            size_wh = _video_size(picture.shape[1], picture.shape[0], self._long_side_px)
+            self._encoder = _Encoder(self._path, self._fps, size_wh)
             if self._own_thread:
                 self._thread = _EncoderThread(self._encoder)
         copies = 1 if self._pace is None else self._pace.copies_due(shot.frame.captured_ns)
@@ -168,12 +180,11 @@ class _Pace:
 class _Encoder:
     """One file being written, under a hidden name."""
 
-    def __init__(self, path: Path, fps: float, first: NDArray[np.uint8]) -> None:
+    def __init__(self, path: Path, fps: float, size_wh: tuple[int, int]) -> None:
         self._path = path
         self._partial = partial_path(path, ".webm")
         self._frames = 0
-        height, width = (max(_MIN_SIDE, side - side % 2) for side in first.shape[:2])
-        self.size_wh = width, height
+        self.size_wh = width, height = size_wh
         silence_video_libraries()
         with native_messages_dropped():  # it greets every VP8 file with a remark on its tag
             writer = _open_writer(self._partial, fps, self.size_wh)
@@ -290,6 +301,7 @@ class _EncoderThread:
         return None if self._told else self._failed
 
     def _encode(self) -> None:
+        _yield_to_others()
         while (filled := self._filled.get()) is not None:
             buffer, copies = filled
             try:
@@ -298,6 +310,21 @@ class _EncoderThread:
             except Exception as error:  # raised again by the next offer, or returned by finish
                 self._failed = error
             self._empty.put(buffer)
+
+
+def _yield_to_others() -> None:
+    """On Linux priority belongs to a thread: a recording may not slow the analysis down."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + _ENCODER_NICENESS
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, niceness))
+
+
+def _video_size(width: int, height: int, long_side_px: int | None) -> tuple[int, int]:
+    """Even, as VP8 wants it, and with a long side of at most ``long_side_px``."""
+    scale = min(1.0, (long_side_px or math.inf) / max(width, height))
+    sides = (round(width * scale), round(height * scale))
+    return max(_MIN_SIDE, sides[0] - sides[0] % 2), max(_MIN_SIDE, sides[1] - sides[1] % 2)
 
 
 def _open_writer(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter | None:

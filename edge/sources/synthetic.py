@@ -19,6 +19,9 @@ class SyntheticSource:
     reader sees gaps in ``frame_id``. :meth:`read` waits for the next exposure that nobody has read
     and returns the newest one. Each frame owns its pixels.
 
+    The scene is drawn when the source is made, which takes half a second and 100 MB for a moment:
+    before the networks are loaded there is room for it.
+
     Args:
         seed: Decides skin, lesions and movement; 0 or more.
         size_wh: Size of a frame in pixels.
@@ -37,29 +40,23 @@ class SyntheticSource:
         lesion_count: int = 6,
     ) -> None:
         self.name = f"synthetic:{seed}"
-        self._seed = seed
-        self._size_wh = size_wh
         self._fps = fps
-        self._lesion_count = lesion_count
-        self._camera: PhantomCamera | None = None
+        self._camera = PhantomCamera(seed, size_wh, fps, lesion_count=lesion_count)
         self._closed = threading.Event()  # ends a read that waits for its exposure
-        self._first_ns = 0
+        self._first_ns: int | None = None
         self._last_index = -1
 
     def open(self) -> None:
-        """Draw the scene and start the clock."""
-        self._camera = PhantomCamera(
-            self._seed, self._size_wh, self._fps, lesion_count=self._lesion_count
-        )
+        """Start the clock."""
         self._closed.clear()
         self._last_index = -1
         self._first_ns = time.monotonic_ns()
 
     def read(self) -> Frame | None:
         """The newest exposure, or ``None`` once closed."""
-        if self._camera is None:
+        if self._first_ns is None:
             raise ValueError("the source must be opened before it is read")
-        index = max(self._index_now(), self._last_index + 1)
+        index = max(self._index_at(time.monotonic_ns() - self._first_ns), self._last_index + 1)
         captured_ns = self._first_ns + round(index * _NS / self._fps)
         if self._closed.wait(max(0.0, (captured_ns - time.monotonic_ns()) / _NS)):
             return None
@@ -78,8 +75,8 @@ class SyntheticSource:
         """End a waiting read; the next one returns ``None``."""
         self._closed.set()
 
-    def _index_now(self) -> int:
-        return int((time.monotonic_ns() - self._first_ns) * self._fps / _NS)
+    def _index_at(self, elapsed_ns: int) -> int:
+        return int(elapsed_ns * self._fps / _NS)
 
     def __enter__(self) -> SyntheticSource:
         self.open()

@@ -146,6 +146,18 @@ def test_it_plays_as_long_as_the_capture_took(tmp_path, seconds, copies):
     assert [round(frame[..., 1].mean() / 20) for frame in played(path)] == copies
 
 
+@pytest.mark.parametrize(
+    ("size_wh", "expected_wh"),
+    [((640, 360), (320, 180)), ((300, 999), (96, 320)), ((320, 200), (320, 200))],
+)
+def test_a_large_picture_can_be_recorded_smaller(tmp_path, size_wh, expected_wh):
+    path = tmp_path / "a.webm"
+    record(path, [shot(3, size_wh)], own_thread=False, long_side_px=320)
+    (frame,) = played(path)
+    assert (frame.shape[1], frame.shape[0]) == expected_wh
+    assert abs(frame[..., 1].mean() - 60) < 6
+
+
 # --- its own thread -----------------------------------------------------------------------------
 
 

@@ -1,0 +1,67 @@
+"""Sinks are made from the way a user names them, and never on top of an earlier run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.errors import RequestError
+from edge.sinks.headless import HeadlessSink
+from edge.sinks.uri import sinks_from_uris
+
+
+def made(*texts: str, overwrite: bool = False) -> list[str]:
+    return [s.name for s in sinks_from_uris(texts, overwrite=overwrite, lossless=False)]
+
+
+def test_the_window_comes_first_because_its_age_counts():
+    assert made("headless", "jsonl:a/b.jsonl", "window", "png:c?every=3", "video:d.webm") == [
+        "window",
+        "headless",
+        "jsonl a/b.jsonl",
+        "png c",
+        "video d.webm",
+    ]
+
+
+def test_without_display_and_wish_results_are_only_counted(monkeypatch, caplog):
+    for key, value in {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "xcb"}.items():
+        monkeypatch.setenv(key, value)
+    (sink,) = sinks_from_uris((), overwrite=False, lossless=False)
+    assert isinstance(sink, HeadlessSink)
+    (record,) = caplog.records
+    assert "no window, because of" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("tv",),
+        ("window:1",),
+        ("headless:x",),
+        ("png",),
+        ("png:",),
+        ("video:?fps=3",),
+        ("jsonl:",),
+        ("png:a?every=x",),
+        ("png:a?every=0",),
+        ("png:a?size=3",),
+        ("video:a.webm?fps=1000",),
+        ("jsonl:a", "jsonl:./a"),
+        ("window", "window"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(texts: tuple[str, ...]):
+    with pytest.raises(RequestError):
+        made(*texts)
+
+
+def test_an_earlier_run_is_kept(tmp_path: Path):
+    (tmp_path / "a.webm").touch()
+    (tmp_path / "00000000.overlay.png").touch()
+    for text in (f"video:{tmp_path}/a.webm", f"png:{tmp_path}"):
+        with pytest.raises(RequestError, match="--overwrite"):
+            made(text)
+        assert made(text, overwrite=True)
+    assert made(f"jsonl:{tmp_path}/new.jsonl", f"png:{tmp_path}/new")
