@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -23,8 +24,8 @@ FULL_SCALE = 65535.0
 
 Float32 = NDArray[np.float32]
 
-_BAND_PIXELS = 40_000
-"""Pixels that are made linear at once; the 16-bit band then stays in a core's own cache."""
+_BAND_VALUES = 100_000
+"""Values that are made linear at once; the band then stays in a core's own cache."""
 
 
 OVERVIEW_SIDE_MAX = 320
@@ -33,28 +34,58 @@ OVERVIEW_SIDE_MAX = 320
 
 @dataclass(frozen=True)
 class LinearFrame:
-    """A frame reduced by whole pixels.
+    """A frame reduced by whole pixels, of which only every ``row_step``-th row is kept.
+
+    The reduced frame has pixels (row, column) of ``factor`` x ``factor`` frame pixels; up to
+    ``factor - 1`` last columns and rows of the frame are not in it. The other rows are made where
+    they are asked for: most pixels of a frame are in no window. Reduced pixels are uint16 RGB in
+    linear light, 65535 is white.
 
     Attributes:
-        linear: hxwx3 uint16 RGB in linear light, 65535 is white. The buffer belongs to the
-            :class:`LightMeter` that made it and is overwritten by its next frame.
-        factor: Each pixel is the mean of ``factor`` x ``factor`` pixels of the frame. Up to
-            ``factor - 1`` last columns and rows of the frame are not in it.
-        frame_wh: Size of the whole frame in pixels.
+        rows: Reduced rows 0, row_step, 2 row_step ...; shape (kept, width, 3). The buffer belongs
+            to the :class:`LightMeter` that made it and is overwritten by its next frame.
+        row_step: 1 or 2.
+        factor: Frame pixels along each side of a reduced pixel.
+        pixels: The frame itself, HxWx3 uint8; borrowed from the caller of the meter.
+        size_wh: Width and height of the reduced frame.
     """
 
-    linear: NDArray[np.uint16]
+    rows: NDArray[np.uint16]
+    row_step: int
     factor: int
-    frame_wh: tuple[int, int]
+    pixels: NDArray[np.uint8]
+    size_wh: tuple[int, int]
+
+    def window(self, window_xyxy: tuple[int, int, int, int], step: int) -> NDArray[np.uint16]:
+        """Every ``step``-th reduced pixel, in both directions, of a window of the reduced frame.
+
+        Args:
+            window_xyxy: Half-open, within the reduced frame, in reduced pixels; the first row and
+                column are multiples of ``step``.
+            step: 1, or a multiple of :attr:`row_step`.
+
+        Returns:
+            hxwx3 uint16: a view into the rows, or a new array.
+        """
+        x0, y0, x1, y1 = window_xyxy
+        if step % self.row_step == 0:
+            skipped = step // self.row_step
+            return self.rows[y0 // self.row_step :: skipped, x0:x1:step][: -(-(y1 - y0) // step)]
+        block = self.pixels[
+            y0 * self.factor : y1 * self.factor, x0 * self.factor : x1 * self.factor
+        ]
+        linear = np.empty((y1 - y0, x1 - x0, 3), np.uint16)
+        _reduce(np.ascontiguousarray(block), linear, np.empty(block.shape, np.uint16), self.factor)
+        return linear
 
 
 class LightMeter:
-    """Makes :class:`LinearFrame` from frames, in a buffer that it reuses."""
+    """Makes :class:`LinearFrame` from frames, in buffers that it reuses."""
 
     def __init__(self) -> None:
-        self._table = linear_table()
-        self._band = np.empty(0, np.uint16)
-        self._linear = np.empty((0, 0, 3), np.uint16)
+        self._rows = np.empty((0, 0, 3), np.uint16)
+        self._encoded = np.empty(0, np.uint8)
+        self._linear = np.empty(0, np.uint16)
 
     def reduce(self, pixels: NDArray[np.uint8]) -> LinearFrame:
         """Average a frame in linear light down to a long side of at most 640.
@@ -63,36 +94,52 @@ class LightMeter:
             pixels: HxWx3 uint8 RGB.
 
         Returns:
-            The reduced frame; rounded to 1/65535 of white.
+            The reduced frame; its values are rounded to 1/65535 of white.
         """
         height, width = pixels.shape[:2]
         factor = -(-max(width, height) // LONG_SIDE_MAX)
         small_w, small_h = max(1, width // factor), max(1, height // factor)
-        if self._linear.shape[:2] != (small_h, small_w):
-            self._linear = np.empty((small_h, small_w, 3), np.uint16)
-        used_w = small_w * factor
-        rows = max(1, _BAND_PIXELS // (used_w * factor))
-        size = min(rows, small_h) * factor * used_w * 3
-        if self._band.size < size:
-            self._band = np.empty(size, np.uint16)
-        for top in range(0, small_h, rows):
-            target = self._linear[top : top + rows]
-            source = pixels[top * factor : (top + len(target)) * factor, :used_w]
-            self._reduce_band(source, target, factor)
-        return LinearFrame(self._linear, factor, (width, height))
-
-    def _reduce_band(
-        self, source: NDArray[np.uint8], target: NDArray[np.uint16], factor: int
-    ) -> None:
-        if factor == 1:
-            cv2.LUT(source, self._table, dst=target)
-            return
-        band = self._band[: source.size].reshape(source.shape)
-        cv2.LUT(source, self._table, dst=band)
-        size = (target.shape[1], target.shape[0])
-        cv2.resize(band, size, dst=target, interpolation=cv2.INTER_AREA)
+        step = 2 if max(small_w, small_h) > OVERVIEW_SIDE_MAX else 1
+        kept = -(-small_h // step)
+        if self._rows.shape[:2] != (kept, small_w):
+            self._rows = np.empty((kept, small_w, 3), np.uint16)
+        line = factor * small_w * factor * 3
+        together = max(1, _BAND_VALUES // line)
+        if self._encoded.size < together * line:
+            self._encoded = np.empty(together * line, np.uint8)
+            self._linear = np.empty(together * line, np.uint16)
+        for top in range(0, kept, together):
+            target = self._rows[top : top + together]
+            shape = (len(target) * factor, small_w * factor, 3)
+            encoded = self._encoded[: len(target) * line].reshape(shape)
+            linear = self._linear[: len(target) * line].reshape(shape)
+            for index in range(len(target)):
+                first = (top + index) * step * factor
+                source = pixels[first : first + factor, : small_w * factor]
+                encoded[index * factor : (index + 1) * factor] = source
+            _reduce(encoded, target, linear, factor)
+        return LinearFrame(self._rows, step, factor, pixels, (small_w, small_h))
 
 
+def _reduce(
+    encoded: NDArray[np.uint8],
+    target: NDArray[np.uint16],
+    linear: NDArray[np.uint16],
+    factor: int,
+) -> None:
+    """Mean linear light of blocks of ``factor`` x ``factor`` pixels into ``target``.
+
+    ``linear`` has the shape of ``encoded`` and is written too.
+    """
+    if factor == 1:
+        cv2.LUT(encoded, linear_table(), dst=target)
+        return
+    cv2.LUT(encoded, linear_table(), dst=linear)
+    size = (target.shape[1], target.shape[0])
+    cv2.resize(linear, size, dst=target, interpolation=cv2.INTER_AREA)
+
+
+@lru_cache(maxsize=1)
 def linear_table() -> NDArray[np.uint16]:
     """Linear light of each 8-bit sRGB value, 65535 is white."""
     linear = skin.linear_from_srgb(np.arange(256, dtype=np.uint8))
@@ -171,7 +218,7 @@ def _skin_coloured(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bo
 
 @dataclass(frozen=True)
 class Overview:
-    """Every ``pitch_px``-th pixel of the frame in both directions, in linear light, 1 is white.
+    """A sample of the whole frame in linear light, 1 is white.
 
     Sample (row, column) is the mean of the block of frame pixels whose middle is
     (row * pitch_px + middle_px, column * pitch_px + middle_px). All arrays are hxw and new.
@@ -187,9 +234,7 @@ class Overview:
 
 def overview(light: LinearFrame) -> Overview:
     """Sample a reduced frame down to a long side of at most 320."""
-    height, width = light.linear.shape[:2]
-    skip = -(-max(width, height) // OVERVIEW_SIDE_MAX)
-    sampled = light.linear[::skip, ::skip]
+    sampled = light.rows[:, :: light.row_step]
     white = np.float32(1.0 / FULL_SCALE)
     red, green, blue = (sampled[..., c].astype(np.float32) * white for c in range(3))
     return Overview(
@@ -197,6 +242,6 @@ def overview(light: LinearFrame) -> Overview:
         green=green,
         blue=blue,
         kinds=kinds_of(red, green, blue),
-        pitch_px=skip * light.factor,
+        pitch_px=light.row_step * light.factor,
         middle_px=light.factor // 2,
     )

@@ -41,22 +41,28 @@ def light_problem(seen: Overview) -> str | None:
 def measure_quality(light: LinearFrame, seen: Overview) -> Quality:
     """Measures of one frame.
 
-    ``sharpness`` is the mean absolute Laplacian (4 neighbours) of green over mean green, in linear
-    light on the frame reduced to a long side of at most 640: exposure cancels, and blur finer than
-    a reduced pixel is not seen. It compares pictures of one scene; it has no universal threshold.
+    ``sharpness`` is the mean absolute Laplacian (4 neighbours) of green over mean green, in the
+    middle third of width and height, in linear light on the frame reduced to a long side of at
+    most 640: exposure cancels, and blur finer than a reduced pixel is not seen. It compares
+    pictures of one scene; it has no universal threshold.
     ``exposure`` is the mean luminance (0..1), ``glare_fraction`` and ``skin_fraction`` are shares
     of the frame's pixels, lesions of the colour of skin included.
     """
-    green = cv2.extractChannel(light.linear, 1)
-    laplacian = cv2.Laplacian(green, cv2.CV_32F)
-    edges = cv2.norm(laplacian, cv2.NORM_L1) / laplacian.size
-    level = cv2.mean(green)[0]
     luminance = skin.SRGB_TO_XYZ[1]
     planes = (seen.red, seen.green, seen.blue)
     exposure = sum(k * cv2.mean(plane)[0] for k, plane in zip(luminance, planes, strict=True))
     return Quality(
-        sharpness=edges / level if level > 0.0 else None,
+        sharpness=_sharpness(light),
         glare_fraction=np.count_nonzero(seen.kinds.glare) / seen.red.size,
         exposure=exposure,
         skin_fraction=np.count_nonzero(seen.kinds.skin) / seen.red.size,
     )
+
+
+def _sharpness(light: LinearFrame) -> float | None:
+    width, height = light.size_wh
+    x0, y0 = width // 3, height // 3
+    green = cv2.extractChannel(light.window((x0, y0, width - x0, height - y0), 1), 1)
+    level = cv2.mean(green)[0]
+    laplacian = cv2.Laplacian(green, cv2.CV_32F)
+    return cv2.norm(laplacian, cv2.NORM_L1) / laplacian.size / level if level > 0.0 else None

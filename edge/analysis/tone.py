@@ -19,7 +19,7 @@ perilesional ring."""
 SKIN_SHARE_MIN = 0.01
 """Smallest share of the frame that must be such skin."""
 
-_COLOURS_MAX = 3000
+_COLOURS_MAX = 2000
 """The median is taken of at most twice so many pixels, evenly chosen."""
 
 
@@ -70,5 +70,5 @@ def _near(regions: Sequence[RegionShape], seen: Overview) -> NDArray[np.bool_]:
 def _typical_ita(seen: Overview, places: NDArray[np.intp]) -> float:
     linear = np.stack([plane.ravel()[places] for plane in (seen.red, seen.green, seen.blue)], 1)
     lab = skin.lab_from_linear(linear)
-    middle = np.array([upper_median(lab[:, channel].copy()) for channel in range(3)], np.float32)
-    return float(skin.ita_deg(middle))
+    typical = [upper_median(lab[:, channel].copy()) for channel in range(3)]
+    return float(skin.ita_deg(np.array(typical, np.float32)))

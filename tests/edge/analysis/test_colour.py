@@ -235,25 +235,25 @@ def test_a_red_phantom_is_called_red_and_a_brown_one_is_not(ita_deg):
 
 def test_phantom_moles_of_every_tone_are_not_called_red():
     called = measured = 0
-    for seed in range(60):
+    for seed in range(36):
         spec = random_spec(seed, (256, 256), lesion_count=1, kinds=("pigmented",))
         phantom = render(spec)
         for colour in colours_of(phantom.pixels, phantom.mask)[:1]:
             measured += colour.delta_ei is not None
             called += called_red(colour)
-    assert measured >= 40
+    assert measured >= 24
     assert called / measured <= 0.02
 
 
 def test_most_red_phantoms_are_called_red():
     called = measured = 0
-    for seed in range(60):
+    for seed in range(36):
         spec = random_spec(seed, (256, 256), lesion_count=1, kinds=("red",), domain="clinical")
         phantom = render(clean(spec))
         for colour in colours_of(phantom.pixels, phantom.mask)[:1]:
             measured += colour.delta_ei is not None
             called += called_red(colour)
-    assert measured >= 40
+    assert measured >= 24
     assert called / measured >= 0.5
 
 

@@ -203,7 +203,7 @@ def random_mask(seed: int, width: int, height: int, share: float) -> NDArray[np.
     return (noise < share).astype(np.uint8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     width=st.integers(1, 40),
@@ -229,7 +229,7 @@ def test_the_regions_pixels_partition_the_mask(seed, width, height, share, dista
     assert len(found) == pieces if distance == 0.0 else len(found) <= pieces
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.9))
 def test_filled_regions_partition_the_filled_mask(seed, share):
     drawn = random_mask(seed, 33, 27, share)
@@ -242,7 +242,7 @@ def test_filled_regions_partition_the_filled_mask(seed, share):
     assert sum(region.area_px for region in found) == np.count_nonzero(filled)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.01, 0.2))
 def test_merging_agrees_with_all_distances(seed, share):
     drawn = random_mask(seed, 40, 30, share)
