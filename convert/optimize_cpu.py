@@ -4,11 +4,9 @@ They aim at what ONNX Runtime's kernels are slow at in the paper's U-Net; the fi
 as much. `docs/decisions/2026-11-23-cpu-engine.md` holds what each of them gains.
 
 1. Two convolutions of the decoder are multiplied out into one (:mod:`convert.compose_upsampling`).
-2. A 3x3 and a 1x1 convolution of one tensor, a residual block's first and its shortcut, with at
-   most eight channels each become one 3x3 convolution: the blocked layout of ONNX Runtime
-   computes 16 channels anyway.
-3. A 1x1 convolution to a few channels is a matrix product, for the same reason.
-4. ``Elu(x)`` is ``max(x, exp(min(x, 0)) - 1)``: ONNX Runtime vectorises these four well, but not
+2. A 1x1 convolution to a few channels is a matrix product: ONNX Runtime's blocked layout computes
+   eight or sixteen channels anyway.
+3. ``Elu(x)`` is ``max(x, exp(min(x, 0)) - 1)``: ONNX Runtime vectorises these four well, but not
    its Elu.
 
 Not for TensorRT, which fuses the graph as it was.
@@ -22,11 +20,9 @@ import onnx
 from convert.compose_upsampling import compose_upsampling
 from convert.editable_graph import Convolution, EditableGraph, attributes, new_node
 
-BLOCK_CHANNELS = 16
-"""Channels in one block of ONNX Runtime's NCHWc layout with AVX-512."""
-
+_MAX_HEAD_CHANNELS = 4
 _MIN_PLANE_PX = 1024  # below this a 1x1 convolution costs nothing anyway
-_OPSET_MIN = 13  # Split takes its sizes as an input
+_OPSET_MIN = 11  # Clip takes its bounds as inputs
 
 
 def optimized_for_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -37,12 +33,12 @@ def optimized_for_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Returns:
         Same inputs and outputs; sums are added up in another order. A graph with an opset below
-        13 or with control flow is copied only.
+        11 or with control flow is copied only.
     """
     optimized = onnx.ModelProto()
     optimized.CopyFrom(model)
     if _opset(model) >= _OPSET_MIN and not any(map(_holds_graphs, model.graph.node)):
-        for rewrite in (compose_upsampling, merge_shortcuts, multiply_heads, split_elu):
+        for rewrite in (compose_upsampling, multiply_heads, split_elu):
             rewrite(EditableGraph(optimized))
     return optimized
 
@@ -71,35 +67,6 @@ def split_elu(graph: EditableGraph) -> None:
     graph.replace(replacements)
 
 
-def merge_shortcuts(graph: EditableGraph) -> None:
-    """Compute narrow 3x3 and 1x1 convolutions of one tensor together."""
-    replacements: dict[int, list[onnx.NodeProto]] = {}
-    narrow = [c for c in graph.convolutions() if len(c.kernel) <= BLOCK_CHANNELS // 2]
-    mains = {c.node.input[0]: c for c in narrow if c.keeps_size(3)}
-    for index, shortcut in enumerate(c for c in narrow if c.keeps_size(1)):
-        main = mains.pop(shortcut.node.input[0], None)
-        if main is not None:
-            merged = _merged(graph, main, shortcut, f"block_{index}")
-            # Their input exists where the first of the two stood.
-            first, second = sorted((main.node, shortcut.node), key=graph.nodes.index)
-            replacements[id(first)], replacements[id(second)] = merged, []
-    graph.replace(replacements)
-
-
-def _merged(
-    graph: EditableGraph, main: Convolution, shortcut: Convolution, name: str
-) -> list[onnx.NodeProto]:
-    counts = np.array([len(main.kernel), len(shortcut.kernel)], np.int64)
-    kernel = np.zeros((counts.sum(), *main.kernel.shape[1:]), np.float32)
-    kernel[: counts[0]], kernel[counts[0] :, :, 1, 1] = main.kernel, shortcut.kernel[:, :, 0, 0]
-    bias = np.concatenate([main.bias, shortcut.bias])
-    both = graph.new_convolution(main.node.input[0], kernel, bias, f"{name}/both")
-    split = new_node("Split", [both.output[0], graph.constant(f"{name}/counts", counts)], name)
-    split.attribute.append(onnx.helper.make_attribute("axis", 1))
-    split.output[:] = [main.node.output[0], shortcut.node.output[0]]
-    return [both, split]
-
-
 def multiply_heads(graph: EditableGraph) -> None:
     """Write 1x1 convolutions to a few channels of a large plane as matrix products."""
     replacements = {}
@@ -108,7 +75,7 @@ def multiply_heads(graph: EditableGraph) -> None:
         if not head.keeps_size(1) or plane is None:
             continue
         channels, height, width = plane
-        if channels <= BLOCK_CHANNELS // 4 and height * width >= _MIN_PLANE_PX:
+        if channels <= _MAX_HEAD_CHANNELS and height * width >= _MIN_PLANE_PX:
             size_hw = height, width
             replacements[id(head.node)] = _multiplied(graph, head, size_hw, f"head_{index}")
     graph.replace(replacements)
