@@ -19,8 +19,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from convert.description import manifest_key
-from convert.prepare import faster_on_cpu, prepare_model
+from convert.notes import manifest_key
 from models.errors import InputError
 from models.manifest import Model
 
@@ -54,10 +53,7 @@ def prepared_path(model: Model, folder: Path | None = None, *, for_cpu: bool = F
     found = _intact(folder, key)
     if found is not None:
         return found
-    graph = prepare_model(source, model.manifest)
-    if for_cpu:
-        graph = faster_on_cpu(graph)
-    content = graph.SerializeToString(deterministic=True)
+    content = _prepared(source, model, for_cpu)
     try:
         return _stored(folder, key, content)
     except OSError as error:
@@ -76,6 +72,17 @@ def prepared_path(model: Model, folder: Path | None = None, *, for_cpu: bool = F
             got=error.strerror or str(error),
             next_step=f"set {CACHE_VARIABLE} to a folder that can be written",
         ) from error
+
+
+def _prepared(source: bytes, model: Model, for_cpu: bool) -> bytes:
+    # Imported only where there is something to prepare: it brings the onnx package.
+    from convert.prepare import faster_on_cpu, prepare_model
+
+    graph = prepare_model(source, model.manifest)
+    if for_cpu:
+        graph = faster_on_cpu(graph)
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content
 
 
 def cache_folder() -> Path:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 
 import onnx
 from onnx import TensorProto
 
 from convert.network import standard_opset
+from convert.notes import SCHEMA, manifest_key
 from models.errors import ModelRefusedError
 from models.manifest import Manifest
-
-SCHEMA = "dermedge.prepared/1"
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,6 @@ def write_notes(model: onnx.ModelProto, sha256: str, manifest: Manifest, batch_r
     }
     for name, value in notes.items():
         model.metadata_props.add(key=name, value=value)
-
-
-def manifest_key(manifest: Manifest) -> str:
-    """The parts of a manifest that change its prepared graph, as canonical JSON."""
-    parts = manifest.model_dump(mode="json", include={"task", "inputs", "output", "pigments"})
-    parts["output"].pop("threshold")
-    parts["temperature"] = None if manifest.decision is None else manifest.decision.temperature
-    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
 def _precision(graph: onnx.GraphProto) -> str:

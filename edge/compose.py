@@ -10,10 +10,8 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import onnx
-
 from convert.cache import prepared_path
-from convert.description import describe
+from convert.notes import read_notes
 from edge.analysis.analyzer import Analyzer
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.onnx import OnnxEngine
@@ -89,17 +87,16 @@ def _has_openvino() -> bool:
 
 def _open_engine(model: Model, backend: str, threads: int | None) -> Engine:
     path = prepared_path(model, for_cpu=True)
-    # Only the description is wanted here; the engine reads the file itself.
-    facts = describe(onnx.load(str(path)))
     manifest = model.manifest
     identity = EngineIdentity(
         name=manifest.name,
         version=manifest.version,
         backend=backend,
-        precision=facts.precision,
+        precision=read_notes(path)["dermedge.precision"],
         model_sha256=manifest.onnx.sha256,
     )
-    max_batch = min(CPU_BATCH, facts.batch or manifest.max_batch)
+    # An engine takes no more than its graph: a fixed batch of one stays one.
+    max_batch = min(CPU_BATCH, manifest.max_batch)
     if backend == "openvino":
         # Imported where it is wanted: it is an extra.
         from edge.engines.openvino import OpenVinoEngine

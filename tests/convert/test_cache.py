@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from convert import cache
+from convert import cache, prepare
 from convert.cache import KEPT_FILES, cache_folder, prepared_path
 from models.errors import InputError, ManifestError
 from models.manifest import Model, load_pack
@@ -28,13 +28,13 @@ def segmenter(tiny_pack: Path) -> Model:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the models that were really prepared."""
     names: list[str] = []
-    original = cache.prepare_model
+    original = prepare.prepare_model
 
     def counting(content: bytes, manifest: object) -> object:
         names.append(manifest.name)  # type: ignore[attr-defined]
         return original(content, manifest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cache, "prepare_model", counting)
+    monkeypatch.setattr(prepare, "prepare_model", counting)
     return names
 
 
