@@ -2,13 +2,13 @@
 
 Everything a person must know stands once, here, and goes both into the manifests (for
 ``dermedge-models show``) and into the card. Figures come from the checkpoints and from the file
-that ``dermedge-models evaluate`` wrote; nothing is typed in.
+that ``dermedge-models evaluate`` wrote; none is typed in.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,9 @@ def write_pack(
     checkpoints: Mapping[str, Mapping[str, Any]],
     hashes: Mapping[str, str],
     sizes: Mapping[str, int],
+    logs: Mapping[str, Sequence[Mapping[str, Any]]],
     figures: Path | None,
+    notes: str = "",
 ) -> None:
     """Write ``segmenter.toml``, ``classifier.toml``, ``pack.toml`` and ``CARD.md``, and read them.
 
@@ -86,7 +88,9 @@ def write_pack(
             ``abstain_below``, ``tune``.
         hashes: sha256 of the ONNX files, by ``segmenter`` and ``classifier``.
         sizes: Side of each network's input in pixels.
+        logs: Lines of each training's log, by the same names.
         figures: Report of ``dermedge-models evaluate``, or ``None``.
+        notes: What a person saw in the overlays, in Markdown.
     """
     report = json.loads(figures.read_text(encoding="utf-8")) if figures else None
     metrics = {
@@ -109,7 +113,7 @@ def write_pack(
             sizes["classifier"],
             metrics["classifier"],
         ),
-        "CARD.md": _card(version, metrics, report),
+        "CARD.md": _card(version, metrics, logs, report, notes),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -347,7 +351,14 @@ def _list(values: tuple[str, ...] | list[str], *, inline: bool = False) -> str:
     return "[\n" + "".join(f"    {_text(value)},\n" for value in values) + "]"
 
 
-def _card(version: str, metrics: Mapping[str, list[str]], report: Mapping[str, Any] | None) -> str:
+def _card(
+    version: str,
+    metrics: Mapping[str, list[str]],
+    logs: Mapping[str, Sequence[Mapping[str, Any]]],
+    report: Mapping[str, Any] | None,
+    notes: str,
+) -> str:
+    seen = f"\n## What the overlays show\n\n{notes.strip()}\n" if notes.strip() else ""
     return f"""# Reference pack, version {version}
 
 {SUMMARY}.
@@ -369,10 +380,7 @@ used.
 
 ## How it was made
 
-{_made(report)}
-No pretrained weights. What happened during the training stands in `segmenter.jsonl` and
-`classifier.jsonl`.
-
+{_made(logs, report)}
 ## Segmenter
 
 {_bullets(metrics["segmenter"])}
@@ -386,19 +394,38 @@ A class or skin type with fewer than 5 cases gets no figure.
 ## Limits
 
 {_bullets(tuple(dict.fromkeys((*LIMITS_SEGMENTER, *LIMITS_CLASSIFIER))))}
-"""
+{seen}"""
 
 
-def _made(report: Mapping[str, Any] | None) -> str:
-    evaluate = (
+def _made(logs: Mapping[str, Sequence[Mapping[str, Any]]], report: Mapping[str, Any] | None) -> str:
+    """Commands and what they took, from the logs' own first and last lines."""
+    start = logs["segmenter"][0]
+    command = f"dermedge-models train DATA --out RUN --minutes {start['minutes']:g}"
+    if start["seed"] != 1:
+        command += f" --seed {start['seed']}"
+    took = "; ".join(
+        f"the {name} {log[-1]['seconds']:.0f} s ({_steps(log)} steps, {log[0]['threads']} thread"
+        f"{'s' if log[0]['threads'] != 1 else ''})"
+        for name, log in logs.items()
+    )
+    measured = (
         f"    dermedge-models evaluate PACK DATA --split {report['side']} --json FILE\n"
         "    dermedge-models export RUN --out PACK --figures FILE\n"
         if report
         else ""
     )
-    return f"""    dermedge-models train DATA --out RUN --minutes 50
+    return f"""    {command}
     dermedge-models export RUN --out PACK
-{evaluate}"""
+{measured}
+No pretrained weights. Both networks trained side by side, on the CPU only; wall time by the logs:
+{took}. The machine had other work at the same time. The logs lie beside this card
+(`segmenter.jsonl`, `classifier.jsonl`). A run repeats the method, not the bits: it is limited by
+time, and a faster machine takes more steps.
+"""
+
+
+def _steps(log: Sequence[Mapping[str, Any]]) -> int:
+    return max((int(line["steps"]) for line in log if "steps" in line), default=0)
 
 
 def _bullets(items: tuple[str, ...] | list[str]) -> str:

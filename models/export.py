@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import shutil
 import warnings
 from pathlib import Path
 from pickle import UnpicklingError
@@ -25,7 +27,7 @@ from models.card import write_pack
 from models.data import LABELS, classifier_input, network_input, phantom_examples
 from models.efficientnet.net import EfficientNet
 from models.efficientnet.train import SIZE as CLASSIFIER_SIZE
-from models.errors import InputError, ModelRefusedError, RequestError
+from models.errors import InputError, ModelRefusedError
 from models.unet.net import ResidualUNet
 from models.unet.train import SIZE as SEGMENTER_SIZE
 
@@ -126,20 +128,50 @@ def load_checkpoint(folder: Path, name: str) -> dict:
         ) from error
 
 
-def export(checkpoints: Path, out: Path, version: str, figures: Path | None) -> None:
-    """Write ``segmenter.onnx``, ``classifier.onnx``, manifests, ``pack.toml`` and ``CARD.md``.
+def load_log(folder: Path, name: str) -> list[dict]:
+    """Read ``NAME.jsonl``, the log beside a checkpoint.
+
+    Raises:
+        InputError: It is missing, is no such log, or does not end with the end of a training.
+    """
+    path = folder / f"{name}.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        complete = lines[-1]["event"] == f"{name} done"
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"the log {path}",
+            got=str(error),
+            next_step="export the folder that 'dermedge-models train' wrote",
+        ) from error
+    if not complete:
+        raise InputError(
+            f"{path} to end with the event '{name} done'",
+            got=repr(lines[-1]["event"]),
+            next_step="wait for the training to end, or train again",
+        )
+    return lines
+
+
+def export(
+    checkpoints: Path, out: Path, version: str, figures: Path | None, notes: Path | None
+) -> None:
+    """Write both ONNX files, manifests, ``pack.toml``, ``CARD.md`` and the trainings' logs.
 
     Args:
         checkpoints: Folder of a training.
         out: Folder of the pack; files in it are replaced.
         version: Of the pack and both models.
         figures: What ``dermedge-models evaluate PACK DATA --json FILE`` measured, for the card.
+        notes: Markdown for the card: what a person saw in the overlays.
 
     Raises:
-        InputError: A checkpoint is missing.
+        InputError: A checkpoint or its log is missing.
         ModelRefusedError: ONNX Runtime does not compute what torch computes.
     """
-    found = {name: load_checkpoint(checkpoints, name) for name in ("segmenter", "classifier")}
+    names = ("segmenter", "classifier")
+    found = {name: load_checkpoint(checkpoints, name) for name in names}
+    logs = {name: load_log(checkpoints, name) for name in names}
     segmenter = ResidualUNet()
     segmenter.load_state_dict(found["segmenter"]["state"])
     classifier = EfficientNet(len(LABELS))
@@ -160,11 +192,17 @@ def export(checkpoints: Path, out: Path, version: str, figures: Path | None) -> 
             f"{name}.onnx: {len(content):,} bytes; largest difference of a logit between torch "
             f"and ONNX Runtime {difference:.2g}"
         )
-    sizes = {"segmenter": SEGMENTER_SIZE, "classifier": CLASSIFIER_SIZE}
-    found = {
-        name: {k: v for k, v in entry.items() if k != "state"} for name, entry in found.items()
-    }
-    write_pack(out, version=version, checkpoints=found, hashes=hashes, sizes=sizes, figures=figures)
+        shutil.copyfile(checkpoints / f"{name}.jsonl", out / f"{name}.jsonl")
+    write_pack(
+        out,
+        version=version,
+        checkpoints=found,
+        hashes=hashes,
+        sizes={"segmenter": SEGMENTER_SIZE, "classifier": CLASSIFIER_SIZE},
+        logs=logs,
+        figures=figures,
+        notes=notes.read_text(encoding="utf-8") if notes else "",
+    )
 
 
 def _forget_shared_constants(graph: onnx.GraphProto) -> None:
@@ -183,6 +221,9 @@ def _forget_shared_constants(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
 @click.command("export")
 @click.argument("checkpoints", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
@@ -192,17 +233,12 @@ def _forget_shared_constants(graph: onnx.GraphProto) -> None:
     help="Folder of the pack.",
 )
 @click.option("--version", default="1", show_default=True, help="Version of pack and models.")
+@click.option("--figures", type=EXISTING, help="What 'evaluate --json FILE' wrote, for the card.")
 @click.option(
-    "--figures",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="What 'evaluate --json FILE' wrote, for the card.",
+    "--notes", type=EXISTING, help="Markdown for the card: what a person saw in the overlays."
 )
-def command(checkpoints: Path, out: Path, version: str, figures: Path | None) -> None:
+def command(
+    checkpoints: Path, out: Path, version: str, figures: Path | None, notes: Path | None
+) -> None:
     """Write the checkpoints that 'train' left in the folder CHECKPOINTS as a pack."""
-    if figures is not None and not figures.is_file():
-        raise RequestError(
-            f"the file {figures}",
-            got="none there",
-            next_step="make it with: dermedge-models evaluate PACK DATA --json FILE",
-        )
-    export(checkpoints, out, version, figures)
+    export(checkpoints, out, version, figures, notes)

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the extra [train]")
 from make_tiny import DATA, TINY, logits  # noqa: E402
 
 from models.errors import InputError, ModelRefusedError  # noqa: E402
-from models.export import load_checkpoint, parity, to_onnx  # noqa: E402
+from models.export import load_checkpoint, load_log, parity, to_onnx  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -55,3 +55,13 @@ def test_a_missing_checkpoint_is_named(tmp_path) -> None:
     (tmp_path / "segmenter.pt").write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="segmenter.pt"):
         load_checkpoint(tmp_path, "segmenter")
+
+
+def test_an_unfinished_training_is_not_exported(tmp_path) -> None:
+    log = tmp_path / "segmenter.jsonl"
+    log.write_text('{"event": "segmenter start"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="segmenter.jsonl to end with.*wait for the training"):
+        load_log(tmp_path, "segmenter")
+    log.write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="the log .*segmenter.jsonl"):
+        load_log(tmp_path, "segmenter")
