@@ -11,7 +11,13 @@ from edge.overlay.layout import Rect
 from edge.overlay.outline import Shape
 from edge.overlay.paint import Painter, Pixels
 from edge.overlay.palette import DARK_INK, HALO, INK, SOFT_INK, WARNING, Colour
-from edge.overlay.placing import CLEAR_COST, LesionMap, best_place, nearest_point
+from edge.overlay.placing import (
+    CLEAR_COST,
+    LesionMap,
+    best_place,
+    is_near_another,
+    nearest_point,
+)
 from edge.overlay.text import TextPatch, Typesetter
 from edge.result import Region
 
@@ -24,7 +30,7 @@ _RADIUS_EM = 0.25
 _TEXT_MAX_OF_WIDTH, _TEXT_MAX_AT_LEAST_EM = 0.3, 11
 _WORDS_FOR_UNCLASSIFIED = 4
 """With more unclassified regions than this, their badges are the letter alone."""
-_LEADER_FROM_EM = 0.9
+_LEADER_FROM_EM, _LEADER_AMONG_OTHERS_EM = 0.9, 0.4
 _LETTER_ONLY_COST = 4.0
 
 
@@ -93,6 +99,7 @@ def place_badges(
                 picture_wh,
                 em_px,
                 lesions=lesions,
+                others=[other for other in shapes if other is not shape],
                 badges=[badge.rect for badge in badges],
                 panels=panels,
                 previous=previous.get(shape.region.letter),
@@ -108,10 +115,12 @@ def place_badges(
 
 
 def draw_leaders(picture: Pixels, badges: Sequence[Badge], em_px: int) -> None:
-    """Join each badge that had to move away with its outline, in place."""
+    """Join each badge that is far from its outline, or as near to another one, in place."""
     for badge in badges:
         start, end, length = nearest_point(badge.shape, badge.rect)
-        if length < _LEADER_FROM_EM * em_px:
+        others = [other.shape for other in badges if other is not badge]
+        alone = not is_near_another(badge.rect, others, length + em_px / 2)
+        if length < (_LEADER_FROM_EM if alone else _LEADER_AMONG_OTHERS_EM) * em_px:
             continue
         bright = max(1, em_px // 14)
         cv2.line(picture, start, end, HALO, bright + 2 * max(1, em_px // 16), cv2.LINE_AA)

@@ -75,6 +75,8 @@ def layout_for(frame_wh: tuple[int, int], placement: Placement | None = None) ->
         placement = "beside" if aspect < _WIDE else "inside"
     if aspect > _STRIP:
         placement = "below"
+    elif aspect < 1.0 and placement == "inside":
+        placement = "beside"  # the legend would take most of a narrow picture
     scale = max(1.0, min(_PICTURE_MIN_WH[0] / width, _PICTURE_MIN_WH[1] / height))
     for _ in range(40):
         layout = _arranged(frame_wh, scale, placement)

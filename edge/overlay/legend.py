@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.overlay.badges import baseline_in, draw_letter, letter_size
 from edge.overlay.layout import Layout, Rect
+from edge.overlay.outline import Shape
 from edge.overlay.paint import Painter, Pixels, shade
 from edge.overlay.palette import SOFT_INK, region_colour
-from edge.overlay.placing import LesionMap
 from edge.overlay.rows import DETAILS, ROW_HEIGHT_EM, Facts, Row, rows_for
 from edge.overlay.text import Typesetter
 from edge.result import Result
@@ -21,8 +22,8 @@ _INDENT_EM = 1.9
 _COLUMN_EM = 15
 _INSIDE_OPACITY = 0.85
 
-_MAY_HIDE = 0.02
-"""Share of the legend's place that may be lesion before it moves or shrinks."""
+_MAY_HIDE = 0.1
+"""How much of one lesion's box may lie under the legend before it moves or shrinks."""
 
 _STAGES_BELOW_HEIGHT = 0.6
 """A legend inside the picture is not made taller than this for the table of stages."""
@@ -51,7 +52,13 @@ class Legend:
         self._last_letters: tuple[str, ...] = ()
 
     def plan(
-        self, result: Result, facts: Facts, layout: Layout, lesions: LesionMap, *, stream: bool
+        self,
+        result: Result,
+        facts: Facts,
+        layout: Layout,
+        shapes: Sequence[Shape],
+        *,
+        stream: bool,
     ) -> LegendPlan | None:
         """Choose rows and place.
 
@@ -61,7 +68,7 @@ class Legend:
         if layout.placement == "inside":
             if result.status != "ok":
                 return None
-            return self._plan_inside(result, facts, layout, lesions, stream)
+            return self._plan_inside(result, facts, layout, shapes, stream)
         x0, y0, x1, y1 = layout.legend
         em = layout.em_px
         count = max(1, (x1 - x0) // (_COLUMN_EM * em)) if layout.placement == "below" else 1
@@ -97,12 +104,17 @@ class Legend:
         return drawn
 
     def _plan_inside(
-        self, result: Result, facts: Facts, layout: Layout, lesions: LesionMap, stream: bool
+        self,
+        result: Result,
+        facts: Facts,
+        layout: Layout,
+        shapes: Sequence[Shape],
+        stream: bool,
     ) -> LegendPlan:
         letters = tuple(region.letter for region in result.regions or ())
         if not stream or letters != self._last_letters:
             self._last, self._last_letters = None, letters
-        best: tuple[float, int, int, LegendPlan] | None = None
+        best: tuple[float, int, int, LegendPlan] | None = None  # hidden, level, corner, plan
         room_px = layout.legend[3] - layout.legend[1]
         for level, detail in enumerate(DETAILS):
             if self._last is not None and level < self._last[0]:
@@ -112,7 +124,7 @@ class Legend:
             if height > room_px * (_STAGES_BELOW_HEIGHT if detail.stages else 1.0):
                 continue
             corners = _corners(layout, height)
-            hidden = lesions.fraction(np.array(corners, dtype=np.int64))
+            hidden = _hidden(corners, shapes)
             if self._last is not None and hidden[self._last[1]] <= _MAY_HIDE:
                 corner = self._last[1]
             else:
@@ -199,6 +211,21 @@ def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
         else:
             blocks.append([row])
     return blocks
+
+
+def _hidden(places: Sequence[Rect], shapes: Sequence[Shape]) -> NDArray[np.float64]:
+    """For each place, the sum over all lesions of the part of their box that lies under it.
+
+    Parts and not pixels: a legend over one tiny mole hides a whole lesion.
+    """
+    if not shapes:
+        return np.zeros(len(places))
+    box = np.array([shape.box_xyxy for shape in shapes])
+    place = np.array(places, dtype=np.float64)[:, None]
+    sides = np.minimum(place[..., 2:], box[:, 2:]) - np.maximum(place[..., :2], box[:, :2])
+    under = np.prod(np.maximum(sides, 0), axis=2) / np.prod(box[:, 2:] - box[:, :2], axis=1)
+    total: NDArray[np.float64] = under.sum(axis=1)
+    return total
 
 
 def _corners(layout: Layout, height: int) -> list[Rect]:

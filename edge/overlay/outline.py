@@ -28,6 +28,9 @@ _TOLERANCE_OF_EM = 1 / 32
 _MAX_WIDTH_OF_DIAMETER = 0.2
 _DASH_EM, _GAP_EM = 0.55, 0.4
 
+_SMALL_EM = 1.5
+"""Lines stand off regions smaller than this, and less so up to twice of it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shape:
@@ -93,13 +96,26 @@ def draw_outlines(picture: NDArray[np.uint8], shapes: Sequence[Shape], em_px: in
     """
     for shape in shapes:
         bright_px, dark_px = line_widths(shape, em_px)
-        whole = [_fixed_point(points) for points in shape.contours]
+        around = [_outward(points, shape, dark_px, em_px) for points in shape.contours]
+        whole = [_fixed_point(points) for points in around]
         cv2.polylines(picture, whole, True, HALO, dark_px, cv2.LINE_AA, _SHIFT)
         if shape.region.classified:
             cv2.polylines(picture, whole, True, shape.colour, bright_px, cv2.LINE_AA, _SHIFT)
         else:
-            dashes = [d for points in shape.contours for d in _dashes(points, em_px)]
+            dashes = [d for points in around for d in _dashes(points, em_px)]
             cv2.polylines(picture, dashes, False, shape.colour, bright_px, cv2.LINE_AA, _SHIFT)
+
+
+def _outward(points: Points, shape: Shape, dark_px: int, em_px: int) -> Points:
+    """A small region's outline moved off it, so that the line does not hide what it points at."""
+    x0, y0, x1, y1 = shape.box_xyxy
+    small = min(1.0, max(0.0, 2.0 - min(x1 - x0, y1 - y0) / (_SMALL_EM * em_px)))
+    if small == 0.0:
+        return points
+    away = points - np.array(((x0 + x1) / 2, (y0 + y1) / 2), np.float32)
+    length = np.maximum(np.hypot(away[:, :1], away[:, 1:]), 1.0)
+    moved: Points = points + away / length * np.float32(small * (dark_px / 2 + 1))
+    return moved
 
 
 def _fixed_point(points: Points) -> NDArray[np.int32]:

@@ -137,7 +137,7 @@ class Overlay:
         stream = age_ms is not None or view is not None
         left_out = self._draw_band(canvas, layout, result, age_ms, result_age_ms, view)
         facts = self._facts(result, layout, left_out, outlines, durations_ms, notes, stream)
-        plan = self._legend.plan(result, facts, layout, lesions, stream=stream)
+        plan = self._legend.plan(result, facts, layout, shapes, stream=stream)
         badges = self._place_badges(picture, layout, result, shapes, lesions, plan, stream)
         draw_outlines(picture, shapes, layout.em_px)
         draw_leaders(picture, badges, layout.em_px)

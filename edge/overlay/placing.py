@@ -16,6 +16,7 @@ CLEAR_COST = 2.0
 """A place below this cost covers nothing."""
 
 _LESION_COST, _BADGE_COST, _PANEL_COST = 100.0, 100.0, 200.0
+_NEAR_ANOTHER_COST = 1.2
 _SAME_PLACE_BONUS = 1.5
 _CELLS_PER_EM = 4.0
 _SIDE_COST = (0.0, 0.15, 0.1, 0.3, 0.4, 0.35, 0.2, 0.25, 0.3, 0.5, 0.5, 0.5)
@@ -69,6 +70,7 @@ def best_place(
     em_px: int,
     *,
     lesions: LesionMap,
+    others: Sequence[Shape],
     badges: Sequence[Rect],
     panels: Sequence[Rect],
     previous: int | None,
@@ -81,6 +83,7 @@ def best_place(
         picture_wh: Size of the picture that it must stay in.
         em_px: Text size.
         lesions: What not to cover.
+        others: The other regions: beside one of them, a badge would seem to be its own.
         badges: Badges already placed.
         panels: Parts of the picture under a panel.
         previous: The place's number in the last picture of a stream: a badge jumps only when
@@ -91,9 +94,10 @@ def best_place(
     """
     rects, costs = _candidates(shape, size_wh, picture_wh, em_px)
     costs += _LESION_COST * lesions.fraction(rects)
-    others = [(*rect, _BADGE_COST) for rect in badges] + [(*rect, _PANEL_COST) for rect in panels]
-    if others:
-        costs += _covering_cost(rects, np.array(others), max(1, em_px // 6))
+    costs += _NEAR_ANOTHER_COST * _near(rects, others, em_px / 2)
+    taken = [(*rect, _BADGE_COST) for rect in badges] + [(*rect, _PANEL_COST) for rect in panels]
+    if taken:
+        costs += _covering_cost(rects, np.array(taken), max(1, em_px // 6))
     if previous is not None and previous < len(costs):
         costs[previous] -= _SAME_PLACE_BONUS
     best = int(np.argmin(costs))
@@ -116,6 +120,21 @@ def nearest_point(shape: Shape, rect: Rect) -> tuple[tuple[int, int], tuple[int,
         (int(end[0]), int(end[1])),
         float(distance[best]),
     )
+
+
+def is_near_another(rect: Rect, others: Sequence[Shape], within_px: float) -> bool:
+    """True where the box of another region is at most ``within_px`` from a badge."""
+    return bool(_near(np.array([rect]), others, within_px)[0])
+
+
+def _near(rects: NDArray[np.int64], others: Sequence[Shape], within_px: float) -> NDArray[np.bool_]:
+    if not others:
+        return np.zeros(len(rects), bool)
+    box = np.array([shape.box_xyxy for shape in others])
+    apart = np.maximum(box[:, :2] - rects[:, None, 2:], rects[:, None, :2] - box[:, 2:])
+    np.maximum(apart, 0, out=apart)
+    near: NDArray[np.bool_] = (np.hypot(apart[..., 0], apart[..., 1]) <= within_px).any(axis=1)
+    return near
 
 
 def _candidates(

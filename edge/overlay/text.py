@@ -116,7 +116,8 @@ class Typesetter:
     def _drawable(self, text: str, fallback: str | None, bold: bool) -> str:
         for candidate in (text, fallback):
             composed = unicodedata.normalize("NFC", (candidate or "")[:_MAX_CHARACTERS]).strip()
-            if composed and self._runs(composed, bold) is not None:
+            visible = not all(c.isspace() or is_invisible(c) for c in composed)
+            if visible and self._runs(composed, bold) is not None:
                 return composed
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
         return "".join(c for c in plain if c.isprintable()).strip() or "-"
