@@ -40,12 +40,11 @@ MELANIN_RISE_MIN = 0.5
 MELANIN_PER_HEMOGLOBIN = 0.5
 """Melanin rises too where delta q_mel exceeds both this and this share of delta q_hem.
 
-Set on the tune side of the split alone, where 108 of 110 measured nevi (ISIC 2017 with drawn masks,
+Set on the tune side of the split alone, where 109 of 111 measured nevi (ISIC 2017 with drawn masks,
 PAD-UFES-20 with masks by brightness) have a positive delta EI: 12 of them still count as redness
 (printed by ``pytest -s tests/edge/analysis/test_colour.py -k real``); on the test side, looked at
-once afterwards, 28 of 200. The price: of red phantoms
-6 in 10 count, and 9 in 10 of those whose hemoglobin takes as little red light as the constants of
-q_hem assume.
+once afterwards, 28 of 200. The price: of red phantoms 6 in 10 count, and 9 in 10 of those whose
+hemoglobin takes as little red light as the constants of q_hem assume.
 """
 
 _WINDOW_SAMPLES = 16_000

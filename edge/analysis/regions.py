@@ -124,7 +124,7 @@ def _pieces(above: NDArray[np.bool_], origin_xy: tuple[int, int], fill_holes: bo
         above.view(np.uint8), mode, cv2.CHAIN_APPROX_NONE, offset=origin_xy
     )
     flat = [np.asarray(chain, np.int32).reshape(-1, 2) for chain in chains]
-    if fill_holes:
+    if fill_holes or not flat:
         return [_Piece(chain, (), _box(chain)) for chain in flat]
     holes_of: dict[int, list[Chain]] = {}
     parents = np.reshape(hierarchy, (-1, 4))[:, 3].tolist()

@@ -198,6 +198,17 @@ def test_the_window_of_a_threshold_leaves_nothing_out():
         assert outside.max() < 0.01
 
 
+@pytest.mark.parametrize("fill", [True, False])
+def test_a_cell_that_no_pixel_of_a_small_frame_samples_is_no_region(fill):
+    cells = np.zeros((304, 304), np.float32)
+    cells[150, 150] = 1.0  # between the cells that 64 pixels sample
+    mask = np.empty((64, 64), np.uint8)
+    rules = RegionRules(min_area_fraction=0.0, fill_holes=fill)
+    placement = place((64, 64), (304, 304), STRETCH)
+    assert to_source(cells, placement).max() < 0.9
+    assert find_regions(cells, placement, 0.9, rules, mask) == () and not mask.any()
+
+
 def random_mask(seed: int, width: int, height: int, share: float) -> NDArray[np.uint8]:
     noise = np.random.default_rng(seed).random((height, width))
     return (noise < share).astype(np.uint8)
@@ -235,9 +246,17 @@ def test_filled_regions_partition_the_filled_mask(seed, share):
     drawn = random_mask(seed, 33, 27, share)
     found, mask = regions_of(drawn, fill_holes=True, **KEEP_ALL)
     # What no walk from the frame's border through 4-neighbours reaches is mask or hole.
-    padded = np.pad(drawn, 1)
-    _, background = cv2.connectedComponents(1 - padded, connectivity=4)
-    filled = (background != background[0, 0])[1:-1, 1:-1]
+    free = np.pad(drawn, 1) == 0
+    outside = np.zeros_like(free)
+    outside[0, 0] = grown = True
+    while grown:
+        wider = outside.copy()
+        for axis, shift in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            wider |= np.roll(outside, shift, axis)
+        wider &= free
+        grown = bool((wider != outside).any())
+        outside = wider
+    filled = ~outside[1:-1, 1:-1]
     assert np.array_equal(mask > 0, filled)
     assert sum(region.area_px for region in found) == np.count_nonzero(filled)
 
