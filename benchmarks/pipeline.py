@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edge.analysis.analyzer import Analyzer
 from edge.compose import open_engines
 from edge.engines.base import Engine, EngineIdentity
+from edge.errors import ManifestError
 from edge.frame import Frame
 from edge.overlay.overlay import Overlay
 from edge.result import Stage
@@ -214,7 +215,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="exit 1 above a limit")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    pack = find_pack(options.pack)
+    try:
+        pack = find_pack(options.pack)
+    except ManifestError as error:
+        sys.exit(f"benchmarks.pipeline: {error}")
     within = report(pack, {n: measure(pack, n, options.rounds) for n in LIMITS_MS})
     if not within:
         print("above the limit" if options.check else "above the limit (not checked)")
