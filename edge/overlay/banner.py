@@ -21,7 +21,7 @@ from edge.overlay.text import TextPatch, Typesetter
 from edge.result import STATUS_WORDS, Result, Status
 
 _MORE_WORDS: Mapping[Status, str] = {
-    "nothing_found": HEALTHY_CAVEAT,
+    "nothing_found": f"This {HEALTHY_CAVEAT}.",
     "poor_quality": "Not analysed.",
     "no_live_image": "What is shown here is old.",
     "model_refused": "The model's answer is not used.",

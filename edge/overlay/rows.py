@@ -16,7 +16,8 @@ from edge.overlay.palette import INK, SOFT_INK, STATUS_COLOURS, WARNING, Colour
 from edge.result import STATUS_WORDS, Region, RegionColour, Result
 
 UNVALIDATED = "Classes: unvalidated model"
-HEALTHY_CAVEAT = "This does not mean healthy skin."
+HEALTHY_CAVEAT = "does not mean healthy skin"
+"""Goes on from the heading above it: it must fit into the legend whole."""
 
 Kind = Literal["heading", "region", "class", "note", "pair"]
 

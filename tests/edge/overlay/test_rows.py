@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from overlay_for_tests import ellipses, make_result, region_from_mask
 
+from edge.overlay.fonts import Fonts
 from edge.overlay.layout import layout_for
 from edge.overlay.legend import Legend
 from edge.overlay.numbers import HOLD_S, WorstSoFar, duration, milliseconds
@@ -67,6 +68,19 @@ def test_unvalidated_stays_at_every_level_of_detail() -> None:
         assert UNVALIDATED in texts(rows_for(result, FACTS, detail))
     validated = Facts(validated=True)
     assert UNVALIDATED not in texts(rows_for(result, validated, DETAILS[0]))
+
+
+@pytest.mark.parametrize("size_px", [16, 17, 25, 34, 76])
+def test_fixed_words_are_never_shortened(size_px: int, noto: Fonts) -> None:
+    """``This does not mean healthy...`` was once on the screen."""
+    unclassified = make_result(SIZE_WH, regions(30, classified=1))
+    nothing = make_result(SIZE_WH, ())
+    room = 15 * size_px - 2 * (size_px // 2)
+    for result in (unclassified, nothing):
+        for row in rows_for(result, FACTS, DETAILS[0]):
+            if row.kind in ("heading", "note"):
+                patch = Typesetter(noto).line(row.text, size_px, bold=row.bold)
+                assert patch.advance <= room, row.text
 
 
 def test_an_uncertain_region_names_no_first_class() -> None:
