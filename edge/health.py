@@ -115,7 +115,6 @@ class Health:
         self._lock = threading.Lock()  # of the problems: the source's thread notes them too
         self._problems: dict[str, int] = {}
         self._size_wh: tuple[int, int] | None = None
-        self._source = "no frame seen"
 
     def frame_done(
         self, result: Result, *, draw_ms: float | None, present_ms: float, age_ms: float | None
@@ -137,7 +136,7 @@ class Health:
             self._next_line_s = now_s + self._line_every_s
         for tally in (self.total, self.recent):
             tally.add(result, extra_ms, age_ms, now_s)
-        self._source, self._size_wh = result.frame.source, result.frame.size_wh
+        self._size_wh = result.frame.size_wh
         if result.status in _EXIT_CODES:
             self.exit_at_least(_EXIT_CODES[result.status])
             self.note(STATUS_WORDS[result.status], "; ".join(result.reasons))
@@ -183,11 +182,11 @@ class Health:
         ]
         return "health: " + ", ".join(parts)
 
-    def summary(self, put_ids: IdGaps, taken_ids: IdGaps, ended: str) -> str:
-        """Several readable lines for the end of a run; ``ended`` says why it ended."""
+    def summary(self, source: str, put_ids: IdGaps, taken_ids: IdGaps, ended: str) -> str:
+        """Several readable lines for the end of a run of ``source``, ended by ``ended``."""
         total = self.total
         size = "" if self._size_wh is None else f", {self._size_wh[0]}x{self._size_wh[1]}"
-        rows = [("Source", f"{self._source}{size}; ended by {ended}")]
+        rows = [("Source", f"{source}{size}; ended by {ended}")]
         rows.append(("Frames", self._frames_words(put_ids, taken_ids)))
         rows.append(("Answers", _counts(total.statuses) or "none"))
         rows.append(("Regions", _regions_words(total)))
@@ -207,7 +206,8 @@ class Health:
             f"({_number(self.total.per_second, '.1f')} per second), "
             f"{taken_ids.missing} dropped ({share:.0%}; {put_ids.missing} of them by the source)"
         )
-        return words + (f", {self.read_failures} failed reads" if self.read_failures else "")
+        failures = self.read_failures
+        return words + (f", {failures} failed read{'s'[: failures > 1]}" if failures else "")
 
 
 def exit_code_of(error: Exception) -> int:

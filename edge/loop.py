@@ -77,7 +77,8 @@ def run_loop(
                 stop.request("the user")
     reason = stop.reason
     ended = reason.words if reason else "the time given" if stop.is_set else "the source's end"
-    return health.summary(intake.mailbox.put_ids, intake.mailbox.taken_ids, ended)
+    mailbox = intake.mailbox
+    return health.summary(source.name, mailbox.put_ids, mailbox.taken_ids, ended)
 
 
 def _log_health(health: Health, intake: Intake) -> None:

@@ -81,21 +81,25 @@ def run(
 
 def _run(config: Config, stop: Stop) -> int:
     """Compose everything, run the loop, and give the exit code: the highest one wins."""
-    # Imported here: --check-config and --help need neither OpenCV nor ONNX Runtime.
-    from edge.compose import open_analyzer
-    from edge.health import Health
-    from edge.loop import run_loop
-    from edge.overlay.overlay import Overlay
+    # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
+    from models.manifest import find_pack
+
+    pack = find_pack(config.model.pack)
+
     from edge.sinks.uri import sinks_from_uris
     from edge.sources.uri import source_from_uri
-    from edge.view import PairedView
-    from models.manifest import find_pack
 
     source = source_from_uri(config.source.uri, paced=config.source.paced)
     sinks = sinks_from_uris(
         config.output.sinks, overwrite=config.output.overwrite, lossless=not source.is_live
     )
-    pack = find_pack(config.model.pack)
+
+    from edge.compose import open_analyzer
+    from edge.health import Health
+    from edge.loop import run_loop
+    from edge.overlay.overlay import Overlay
+    from edge.view import PairedView
+
     health = Health(config.loop.health_every_s)
     with open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer:
         _log.info("running %s with the pack %s; Ctrl-C stops", source.name, pack.name)
