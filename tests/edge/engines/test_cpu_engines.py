@@ -18,9 +18,13 @@ from prepared_graphs_for_tests import (
     write_segmenter,
 )
 
+from convert.cache import prepared_path
+from convert.prepare import prepare_model
+from convert.trial import TrialSession, trial_pictures
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.onnx import OnnxEngine
 from edge.errors import ModelRefusedError
+from models.manifest import load_pack
 
 IDENTITY = EngineIdentity("tiny", "1.0", "onnx", "fp32", "0" * 64)
 
@@ -51,6 +55,21 @@ def test_answers_as_numpy_does_for_every_allowed_batch(engine: Engine) -> None:
         np.testing.assert_allclose(
             found["probability"], segmenter_answer(pictures(count)), rtol=0, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("part", ["segmenter", "classifier"])
+def test_a_packs_prepared_graph_gives_the_same_numbers_as_before_the_rewrites(
+    make_engine: Callable[..., Engine], tiny_pack: Path, tmp_path: Path, part: str
+) -> None:
+    model = getattr(load_pack(tiny_pack), part)
+    width, height = model.manifest.size_wh
+    pixels = trial_pictures((width, height), 3)
+    plain = TrialSession(prepare_model(model.read_onnx(), model.manifest))
+    wanted = np.concatenate([plain.run({"rgb": picture[np.newaxis]})[0] for picture in pixels])
+    path = prepared_path(model, tmp_path, for_cpu=True)
+    with make_engine(path, IDENTITY, max_batch=4, threads=2) as engine:
+        (found,) = engine.infer({"rgb": pixels}).values()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
 
 
 def test_says_what_it_is(engine: Engine) -> None:
