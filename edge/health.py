@@ -114,6 +114,8 @@ class Health:
         self._next_line_s = math.inf  # until the first frame: loading is nobody's bad health
         self._lock = threading.Lock()  # of the problems: the source's thread notes them too
         self._problems: dict[str, int] = {}
+        # Of the first frame, which waits for fonts and first runs: it stands for itself.
+        self._first_age_ms: float | None = None
         self._size_wh: tuple[int, int] | None = None
 
     def frame_done(
@@ -134,6 +136,8 @@ class Health:
         now_s = time.monotonic()
         if math.isinf(self._next_line_s):
             self._next_line_s = now_s + self._line_every_s
+        if self.total.analyses == 0:
+            self._first_age_ms, age_ms = age_ms, None
         for tally in (self.total, self.recent):
             tally.add(result, extra_ms, age_ms, now_s)
         self._size_wh = result.frame.size_wh
@@ -191,7 +195,7 @@ class Health:
         rows.append(("Answers", _counts(total.statuses) or "none"))
         rows.append(("Regions", _regions_words(total)))
         rows.append(("Classes", _counts(total.classes) or "none"))
-        rows.append(("Frame age", _age_words(total.age_ms)))
+        rows.append(("Frame age", _age_words(total.age_ms, self._first_age_ms)))
         lines = [f"{name:<11}{words}" for name, words in rows]
         lines += _latency_table(total.stages)
         for words, count in self._problems.items():
@@ -229,10 +233,13 @@ def _regions_words(tally: Tally) -> str:
     return words + (f"; {tally.not_classified} not classified" if tally.not_classified else "")
 
 
-def _age_words(age_ms: Samples) -> str:
-    if age_ms.count == 0:
+def _age_words(age_ms: Samples, first_ms: float | None) -> str:
+    if first_ms is None:
         return "unknown (no capture time on this machine's clock)"
-    return f"median {age_ms.median:.0f} ms, p95 {age_ms.p95:.0f} ms, max {age_ms.maximum:.0f} ms"
+    return (
+        f"median {_number(age_ms.median)} ms, p95 {_number(age_ms.p95)} ms, "
+        f"max {_number(age_ms.maximum)} ms (and {first_ms:.0f} ms for the first frame)"
+    )
 
 
 def _latency_table(stages: dict[Stage, Samples]) -> Sequence[str]:
