@@ -12,7 +12,7 @@ import pytest
 
 from convert.trial import trial_pictures
 from edge import compose
-from edge.compose import open_analyzer, open_engines
+from edge.compose import CPU_BATCH, open_analyzer, open_engines
 from edge.errors import ManifestError, ModelRefusedError, RequestError
 from models.manifest import load_pack
 from packs_for_tests import write_pack
@@ -40,12 +40,12 @@ def test_engines_of_a_pack(tiny_pack: Path, backend: str) -> None:
         assert segmenter.identity.precision == "fp32"
         assert segmenter.identity.model_sha256 == pack.segmenter.manifest.onnx.sha256
         assert segmenter.input_size_wh == classifier.input_size_wh == (96, 96)
-        assert segmenter.max_batch == classifier.max_batch == 4
-        pictures = trial_pictures((96, 96), 4)
+        assert segmenter.max_batch == classifier.max_batch == CPU_BATCH
+        pictures = trial_pictures((96, 96), CPU_BATCH)
         mask = segmenter.infer({"rgb": pictures})["probability"]
         classes = classifier.infer({"rgb": pictures})["probabilities"]
-        assert (mask.shape, mask.dtype) == ((4, 96, 96), np.float32)
-        assert (classes.shape, classes.dtype) == ((4, 6), np.float32)
+        assert (mask.shape, mask.dtype) == ((CPU_BATCH, 96, 96), np.float32)
+        assert (classes.shape, classes.dtype) == ((CPU_BATCH, 6), np.float32)
         np.testing.assert_allclose(classes.sum(axis=1), 1.0, atol=1e-5)
     with pytest.raises(ModelRefusedError, match="closed"):
         segmenter.infer({"rgb": pictures})
