@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from benchmarks.paper_unet import INPUT_CHANNELS, SIDE_PX, paper_unet
 from convert.compose_upsampling import compose_upsampling
 from convert.editable_graph import EditableGraph
-from convert.optimize_cpu import multiply_heads, optimized_for_cpu, split_elu
+from convert.optimize_cpu import optimized_for_cpu, split_elu
 from edge.engines.onnx import session_options
 
 PARITY = 1e-3
@@ -43,7 +43,7 @@ FOLDER = Path("out/bench")
 EXPORTED, REWRITTEN = FOLDER / "paper-unet.onnx", FOLDER / "paper-unet-rewritten.onnx"
 
 Rewrite = Callable[[EditableGraph], None]
-REWRITES: tuple[Rewrite, ...] = (compose_upsampling, multiply_heads, split_elu)
+REWRITES: tuple[Rewrite, ...] = (compose_upsampling, split_elu)
 
 Planes = NDArray[np.float32]  # [1,9,304,304]
 Run = Callable[[Planes], NDArray[np.float32]]

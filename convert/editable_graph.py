@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +103,6 @@ class EditableGraph:
         del self._proto.node[:], self._proto.initializer[:], self._proto.value_info[:]
         self._proto.node.extend(kept)
         self._proto.initializer.extend(weights)
-
-    def convolutions(self) -> Iterator[Convolution]:
-        """Every Conv that :meth:`convolution` knows, in running order."""
-        for node in self.nodes:
-            found = self.convolution(node)
-            if found is not None:
-                yield found
 
     def convolution(self, node: onnx.NodeProto, op: str = "Conv") -> Convolution | None:
         """The node as a :class:`Convolution`, or ``None`` if it is another kind of node."""

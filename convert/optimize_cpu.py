@@ -4,9 +4,7 @@ They aim at what ONNX Runtime's kernels are slow at in the paper's U-Net; the fi
 as much. `docs/decisions/2026-11-23-cpu-engine.md` holds what each of them gains.
 
 1. Two convolutions of the decoder are multiplied out into one (:mod:`convert.compose_upsampling`).
-2. A 1x1 convolution to a few channels is a matrix product: ONNX Runtime's blocked layout computes
-   eight or sixteen channels anyway.
-3. ``Elu(x)`` is ``max(x, exp(min(x, 0)) - 1)``: ONNX Runtime vectorises these four well, but not
+2. ``Elu(x)`` is ``max(x, exp(min(x, 0)) - 1)``: ONNX Runtime vectorises these four well, but not
    its Elu.
 
 Not for TensorRT, which fuses the graph as it was.
@@ -18,10 +16,8 @@ import numpy as np
 import onnx
 
 from convert.compose_upsampling import compose_upsampling
-from convert.editable_graph import Convolution, EditableGraph, attributes, new_node
+from convert.editable_graph import EditableGraph, attributes, new_node
 
-_MAX_HEAD_CHANNELS = 4
-_MIN_PLANE_PX = 1024  # below this a 1x1 convolution costs nothing anyway
 _OPSET_MIN = 11  # Clip takes its bounds as inputs
 
 
@@ -38,7 +34,7 @@ def optimized_for_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
     optimized = onnx.ModelProto()
     optimized.CopyFrom(model)
     if _opset(model) >= _OPSET_MIN and not any(map(_holds_graphs, model.graph.node)):
-        for rewrite in (compose_upsampling, multiply_heads, split_elu):
+        for rewrite in (compose_upsampling, split_elu):
             rewrite(EditableGraph(optimized))
     return optimized
 
@@ -65,35 +61,6 @@ def split_elu(graph: EditableGraph) -> None:
         whole = new_node("Max", [x, shifted.output[0]], name, node.output[0])
         replacements[id(node)] = [negative, power, shifted, whole]
     graph.replace(replacements)
-
-
-def multiply_heads(graph: EditableGraph) -> None:
-    """Write 1x1 convolutions to a few channels of a large plane as matrix products."""
-    replacements = {}
-    for index, head in enumerate(graph.convolutions()):
-        plane = graph.plane(head.node.output[0])
-        if not head.keeps_size(1) or plane is None:
-            continue
-        channels, height, width = plane
-        if channels <= _MAX_HEAD_CHANNELS and height * width >= _MIN_PLANE_PX:
-            size_hw = height, width
-            replacements[id(head.node)] = _multiplied(graph, head, size_hw, f"head_{index}")
-    graph.replace(replacements)
-
-
-def _multiplied(
-    graph: EditableGraph, head: Convolution, size_hw: tuple[int, int], name: str
-) -> list[onnx.NodeProto]:
-    target, source = head.kernel.shape[:2]
-    flat = graph.constant(f"{name}/flat", np.array([0, source, -1], np.int64))
-    whole = graph.constant(f"{name}/whole", np.array([0, target, *size_hw], np.int64))
-    matrix = graph.constant(f"{name}/matrix", head.kernel[:, :, 0, 0])
-    bias = graph.constant(f"{name}/bias", head.bias.reshape(-1, 1))
-    columns = new_node("Reshape", [head.node.input[0], flat], f"{name}/columns")
-    product = new_node("MatMul", [matrix, columns.output[0]], f"{name}/product")
-    shifted = new_node("Add", [product.output[0], bias], f"{name}/shifted")
-    plane = new_node("Reshape", [shifted.output[0], whole], name, head.node.output[0])
-    return [columns, product, shifted, plane]
 
 
 def _opset(model: onnx.ModelProto) -> int:
