@@ -19,13 +19,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _LIVE_FPS = 10.0
-"""Frames per second of a live video: about the pace of the analysis on a laptop."""
-
-_LIVE_LONG_SIDE_PX = 960
-"""Of a live video: OpenCV drives VP8 at a pace that costs a whole core at 1280x720."""
+"""Highest rate of a live video."""
 
 _RECORDING_FPS = 25.0
-"""Of a video made from a recording, whose own rate is not known before it is opened."""
+"""Rate of a video made from a recording, whose own is not known before it is opened."""
 
 _log = logging.getLogger("dermedge.sink")
 
@@ -92,12 +89,13 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
         from edge.sinks.png import PngSink
 
         return PngSink(path, every=uri.options.get("every", 1))
-    from edge.sinks.video import VideoSink
-
-    fps = uri.options.get("fps", _RECORDING_FPS if lossless else _LIVE_FPS)
     if lossless:
-        return VideoSink(path, fps, own_thread=False)
-    return VideoSink(path, fps, keep_pace=True, long_side_px=_LIVE_LONG_SIDE_PX)
+        from edge.sinks.video import VideoSink
+
+        return VideoSink(path, uri.options.get("fps", _RECORDING_FPS), own_thread=False)
+    from edge.sinks.live_video import LiveVideoSink
+
+    return LiveVideoSink(path, uri.options.get("fps", _LIVE_FPS))
 
 
 def _refuse_earlier_run(kind: str, path: Path) -> None:
