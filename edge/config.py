@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Backend = Literal["auto", "onnx", "tensorrt"]
+Backend = Literal["auto", "onnx", "openvino", "tensorrt"]
 
 
 def _source_uri(text: str) -> str:

@@ -78,7 +78,8 @@ def analyze(
         validated=validated,
         debug=bool(obj and obj["debug"]),
     )
-    overlay = Overlay(validated=validated)
+    # Beside the picture: a still is looked at for long, and nothing of it may be hidden.
+    overlay = Overlay(validated=validated, placement="beside")
 
     def draw(frame: Frame, result: Result) -> NDArray[np.uint8]:
         # A named view tells the overlay that pictures follow each other, and steadies it.

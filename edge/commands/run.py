@@ -39,7 +39,7 @@ _log = logging.getLogger("dermedge.run")
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
 @click.option("--pack", help="Name or folder of the model pack.")
-@click.option("--backend", help="auto, onnx or tensorrt.")
+@click.option("--backend", help="auto, onnx, openvino or tensorrt.")
 @click.option("--threads", type=int, help="CPU threads of the networks; 0 takes the default.")
 @click.pass_context
 def run(
