@@ -37,11 +37,11 @@ class View:
         fill: RGB around a letterboxed view, 0..255.
     """
 
-    zoom: tuple[float, float] = (0.75, 1.5)
+    zoom: tuple[float, float] = (0.85, 1.6)
     shift: float = 0.15
     stretch: float = 0.15
     turn: bool = True
-    letterbox: float = 0.35
+    letterbox: float = 0.25
     fill: tuple[int, int, int] = (128, 128, 128)
 
 

@@ -54,14 +54,14 @@ LABEL_OF_ISIC = {"nevus": "NEV", "melanoma": "MEL", "seborrheic_keratosis": "SEK
 CLASSIFIER_MEAN, CLASSIFIER_STD = 0.5, 0.25
 """The classifier is fed (RGB / 255 - mean) / std."""
 
-MIX = {"dermoscopy": 0.53, "phantom": 0.26, "pasted": 0.15, "normal": 0.06}
+MIX = {"dermoscopy": 0.60, "phantom": 0.21, "pasted": 0.13, "normal": 0.06}
 """Share of each source in the segmenter's batches."""
 
 PHANTOM_SIDE = 304
 PHANTOM_SEED_TRAIN, PHANTOM_SEED_TUNE = 1_000_000, 9_000_000
 """First seeds of the phantoms of either side, so that no phantom is on both."""
 
-CLINICAL_SHARE = 0.6
+CLINICAL_SHARE = 0.75
 """Share of PAD-UFES-20 in the classifier's batches; the rest is ISIC 2017."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -25,9 +26,10 @@ NETWORKS = {"segmenter": train_segmenter, "classifier": train_classifier}
 def train(data: Path, out: Path, minutes: float, seed: int) -> None:
     """Train segmenter and classifier and write checkpoints and logs into ``out``.
 
-    Each network gets a process of its own and half of the cores. On two cores one thread each
-    takes a third more steps together than two threads taking turns, and it does not collapse when
-    another program wants a core: two threads meet at the end of every operation.
+    Each network gets a process of its own and half of the cores. On two cores that gets more done
+    than two threads for one network after the other (a step of the segmenter took 0.55 s with one
+    thread, 0.34 s with two), and it does not collapse when another program wants a core: two
+    threads wait for each other at the end of every operation.
 
     Args:
         data: The data folder (``models/data_folder.py``).
@@ -64,6 +66,7 @@ def train_one(name: str, data: Path | None, out: Path, minutes: float, seed: int
         minutes: Wall time.
         seed: Of weights and variation.
     """
+    end_with_parent()
     threads = max(1, (os.cpu_count() or 1) // len(NETWORKS))
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
@@ -85,6 +88,23 @@ def train_one(name: str, data: Path | None, out: Path, minutes: float, seed: int
     return checkpoint
 
 
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that ended.
+
+    A killed command would otherwise leave two trainings behind that nobody sees. Does nothing in
+    a process that ``multiprocessing`` did not start.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
@@ -96,7 +116,7 @@ def train_one(name: str, data: Path | None, out: Path, minutes: float, seed: int
 @click.option(
     "--minutes",
     type=click.FloatRange(0.1, 6000),
-    default=45.0,
+    default=42.0,
     show_default=True,
     help="Wall time for both networks, which train side by side.",
 )
