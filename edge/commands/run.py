@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -74,9 +77,12 @@ def run(
         click.echo(f"OK: {config_path or 'the defaults and flags'}")
         return 0
     _log_to_stderr(debug=(context.obj or {}).get("debug", False))
-    stop = Stop()
+    stop, threads_before = Stop(), set(threading.enumerate())
     with stop_on_signals(stop):
-        return _run(config, stop)
+        code = _run(config, stop)
+    if any(thread.daemon for thread in set(threading.enumerate()) - threads_before):
+        _leave_at_once(code)
+    return code
 
 
 def _run(config: Config, stop: Stop) -> int:
@@ -117,6 +123,17 @@ def _run(config: Config, stop: Stop) -> int:
     click.echo(summary)
     reason = stop.reason
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End the process without taking it apart.
+
+    A thread that was left behind in a driver still uses libraries that the ordinary end would
+    unload under it: the process would abort, and its exit code be lost. All files are closed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _log_to_stderr(*, debug: bool) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import queue
 import shutil
-import sys
 import threading
 from pathlib import Path
 
@@ -28,7 +27,6 @@ _CHECK_SPACE_EVERY = 25  # frames
 _MIN_SIDE = 16  # pixels: a smaller VP8 picture has no macroblock
 _BUFFERS = 2
 _FINISH_TIMEOUT_S = 30.0
-_ENCODER_NICENESS = 10
 
 LONGEST_REPEAT_S = 2.0
 """A video that keeps the capture's pace shows a picture at most this long."""
@@ -301,7 +299,6 @@ class _EncoderThread:
         return None if self._told else self._failed
 
     def _encode(self) -> None:
-        _yield_to_others()
         while (filled := self._filled.get()) is not None:
             buffer, copies = filled
             try:
@@ -310,14 +307,6 @@ class _EncoderThread:
             except Exception as error:  # raised again by the next offer, or returned by finish
                 self._failed = error
             self._empty.put(buffer)
-
-
-def _yield_to_others() -> None:
-    """On Linux priority belongs to a thread: a recording may not slow the analysis down."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + _ENCODER_NICENESS
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, niceness))
 
 
 def _video_size(width: int, height: int, long_side_px: int | None) -> tuple[int, int]:

@@ -236,6 +236,42 @@ def nan_network() -> bytes:
     return network_bytes(nodes, {}, {"image": ["N", 9, 96, 96]}, {"logit": ["N", 1, 96, 96]})
 
 
+_HANGING_CAMERA = """
+import sys, time
+from edge import intake
+from edge.__main__ import main
+from edge.sources.synthetic import SyntheticSource
+intake.READ_GRACE_S = intake.CLOSE_GRACE_S = 0.1
+read = SyntheticSource.read
+def hang_after_a_while(self):
+    frame = read(self)
+    if frame.frame_id > 20:
+        time.sleep(600)
+    return frame
+SyntheticSource.read = hang_after_a_while
+main()
+"""
+
+
+def test_a_camera_that_hangs_for_ever_delays_the_end_by_seconds_at_most(
+    tiny_pack: Path, tmp_path: Path
+):
+    arguments = ["run", "--pack", tiny_pack, "--source", SMALL, "--sink", "jsonl:run.jsonl"]
+    (tmp_path / "run.toml").write_text("[source]\ngive_up_after_s = 1.0\n", encoding="utf-8")
+    child = subprocess.run(
+        [sys.executable, "-c", _HANGING_CAMERA, *map(str, arguments), "--config", "run.toml"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert child.returncode == 3, child.stderr
+    assert "hangs in read" in child.stderr
+    assert "no frame for 1 s" in child.stdout
+    assert lines(tmp_path / "run.jsonl")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
