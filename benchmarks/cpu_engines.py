@@ -39,6 +39,9 @@ from convert.optimize_cpu import optimized_for_cpu, split_elu
 from edge.engines.onnx import session_options
 
 PARITY = 1e-3
+PAUSE_S = 0.01
+"""Before each run: the threads of the candidate before may still be spinning."""
+
 FOLDER = Path("out/bench")
 EXPORTED, REWRITTEN = FOLDER / "paper-unet.onnx", FOLDER / "paper-unet-rewritten.onnx"
 
@@ -251,6 +254,7 @@ def race(runs: dict[str, Run], rounds: int) -> dict[str, list[tuple[float, float
     for index in range(-2, rounds):  # two rounds to warm up
         planes = frames()[index % len(frames())]
         for name, run in runs.items():
+            time.sleep(PAUSE_S)
             wall, cpu = time.perf_counter(), time.process_time()
             run(planes)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
