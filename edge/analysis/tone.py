@@ -31,7 +31,8 @@ def measure_tone(
     Taken are skin pixels by colour, without glare and clipping, outside every region's box grown
     by a quarter of its equivalent diameter; where large lesions leave less than 1 % of the frame
     so, every such pixel outside the regions themselves. It is not calibrated: lamp and camera
-    shift it.
+    shift it. Where the median b* is not positive the light is bluer than skin can be, and the
+    angle would pass 90 degrees, "very light" whatever the skin: then there is no tone.
 
     Args:
         seen: The frame's overview.
@@ -71,4 +72,6 @@ def _typical_ita(seen: Overview, places: NDArray[np.intp]) -> float:
     linear = np.stack([plane.ravel()[places] for plane in (seen.red, seen.green, seen.blue)], 1)
     lab = skin.lab_from_linear(linear)
     typical = [upper_median(lab[:, channel].copy()) for channel in range(3)]
+    if typical[2] <= 0.0:
+        return float("nan")
     return float(skin.ita_deg(np.array(typical, np.float32)))

@@ -36,7 +36,7 @@ from models.manifest import find_pack
     "--backend",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "onnx", "tensorrt"]),
+    type=click.Choice(["auto", "onnx", "openvino", "tensorrt"]),
     help="What runs the networks.",
 )
 @click.option(

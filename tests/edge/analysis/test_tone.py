@@ -76,3 +76,15 @@ def test_where_hardly_any_skin_is_seen_the_tone_is_unknown():
     assert tone.ita_deg is None and tone.group is None and 0 < tone.skin_px < 3072
     whole = tone_of(np.full((480, 640, 3), (200, 120, 105), np.uint8), np.ones((480, 640), bool))
     assert whole.ita_deg is None and whole.skin_px == 0
+
+
+def test_skin_under_blue_light_has_no_tone_rather_than_a_very_light_one():
+    """Dermatoscopes with cold lamps gave angles of 92 to 111 degrees on real pictures."""
+    pixels = np.empty((480, 640, 3), np.uint8)
+    pixels[:] = (214, 188, 190)
+    nothing = np.zeros((480, 640), np.bool_)
+    assert tone_of(pixels, nothing).ita_deg == pytest.approx(85, abs=5)
+    pixels[:] = (214, 188, 196)
+    tone = tone_of(pixels, nothing)
+    assert tone.skin_px > 0
+    assert (tone.ita_deg, tone.group) == (None, None)
