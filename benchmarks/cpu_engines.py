@@ -37,6 +37,7 @@ from convert.compose_upsampling import compose_upsampling
 from convert.editable_graph import EditableGraph
 from convert.optimize_cpu import optimized_for_cpu, split_elu
 from edge.engines.onnx import session_options
+from edge.engines.openvino import device_properties, import_openvino
 
 PARITY = 1e-3
 PAUSE_S = 0.01
@@ -164,9 +165,7 @@ def open_onnx(
 def open_openvino(path: Path, threads: int, *, precision: str | None = "f32") -> Run:
     """OpenVINO as the engine sets it up, compiled for batch 1."""
     try:
-        import openvino  # not everybody who measures has it
-
-        from edge.engines.openvino import device_properties
+        openvino = import_openvino()
     except ImportError as error:
         raise NotHereError("not installed: pip install openvino") from error
     properties = device_properties(threads)

@@ -6,15 +6,14 @@ Comes with the extra `dermedge[openvino]`; when it pays is measured in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino.frontend import FrontEndManager
 
 from edge.engines.base import EngineIdentity
 from edge.engines.prepared import (
@@ -57,9 +56,10 @@ class OpenVinoEngine:
     ) -> None:
         self._identity = identity
         self._request: Any = None
+        openvino = import_openvino()
         try:
             # By name, because guessing the format loads every front end and logs each refusal.
-            reader = FrontEndManager().load_by_framework("onnx")
+            reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
             model = reader.convert(reader.load(str(prepared)))
         # OpenVINO's exceptions have no common base class but Exception.
         except Exception as error:
@@ -132,6 +132,22 @@ class OpenVinoEngine:
         self.close()
 
 
+def import_openvino() -> Any:
+    """The module ``openvino``, kept from reporting its use over the network.
+
+    Importing it sends an event to a web service by default, through its dependency
+    ``openvino_telemetry``; where that one cannot be imported, it does without.
+
+    Raises:
+        ImportError: The extra is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+    import openvino.frontend
+
+    return openvino
+
+
 def device_properties(threads: int) -> dict[str, Any]:
     """Compile for one picture at a time on a few cores that others use too.
 
@@ -153,7 +169,9 @@ def _compiled(model: Any, size_wh: tuple[int, int], name: str, threads: int | No
     properties = device_properties(threads or default_threads())
     try:
         model.reshape({INPUT_NAME: [1, height, width, 3]})
-        return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
+        return (
+            import_openvino().Core().compile_model(model, "CPU", properties).create_infer_request()
+        )
     # As in OpenVinoEngine.__init__().
     except Exception as error:
         raise cannot_load(name, error) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +25,16 @@ from convert.prepare import prepare_model
 from convert.trial import TrialSession, trial_pictures
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.onnx import OnnxEngine
+from edge.engines.openvino import OpenVinoEngine
 from edge.errors import ModelRefusedError
 from models.manifest import load_pack
 
 IDENTITY = EngineIdentity("tiny", "1.0", "onnx", "fp32", "0" * 64)
+
+
+def skip_without_openvino() -> None:
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("the extra [openvino] is not installed")
 
 
 def pictures(count: int) -> np.ndarray:
@@ -38,8 +46,8 @@ def pictures(count: int) -> np.ndarray:
 def make_engine(request: pytest.FixtureRequest) -> Callable[..., Engine]:
     if request.param == "onnx":
         return OnnxEngine
-    pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
-    return importlib.import_module("edge.engines.openvino").OpenVinoEngine
+    skip_without_openvino()
+    return OpenVinoEngine
 
 
 @pytest.fixture
@@ -180,6 +188,17 @@ def test_a_closed_engine_says_so(engine: Engine) -> None:
     engine.close()
     with pytest.raises(ModelRefusedError, match="closed"):
         engine.infer({"rgb": pictures(1)})
+
+
+def test_importing_openvino_reports_to_nobody() -> None:
+    """Its telemetry package sends an event as soon as it is imported."""
+    skip_without_openvino()
+    code = (
+        "from edge.engines.openvino import import_openvino; import sys; import_openvino(); "
+        "print([n for n, m in sys.modules.items() if m and n.startswith('openvino_telemetry')])"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
 
 
 def test_two_threads_may_ask_at_once(tmp_path: Path) -> None:
