@@ -21,8 +21,8 @@ help:
 demo: setup
 	@rm -rf $(OUT) && mkdir -p $(OUT)
 	$(BIN)/dermedge run --source "synthetic:7?size=1280x720" --seconds 20 \
-		--sink video:$(OUT)/camera.webm --sink jsonl:$(OUT)/camera.jsonl --sink png:$(OUT)/camera
-	$(BIN)/dermedge-models phantom --seed 11 --size 1280x960 --lesions 4 --out $(OUT)/still.png
+		--sink video:$(OUT)/camera.webm --sink jsonl:$(OUT)/camera.jsonl --sink 'png:$(OUT)/camera?every=10'
+	$(BIN)/dermedge-models phantom --seed 21 --size 1280x960 --lesions 4 --domain clinical --out $(OUT)/still.png
 	$(BIN)/dermedge analyze $(OUT)/still.png --out $(OUT) --verbose
 	@echo "Look at $(OUT)/camera.webm, $(OUT)/camera/*.png and $(OUT)/still.png.overlay.png"
 
@@ -50,7 +50,7 @@ test-train:
 	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	.venv-train/bin/python -m pip --quiet --disable-pip-version-check install \
 		-c constraints.txt -e '.[desktop,dev]' '$(TORCH)'
-	.venv-train/bin/python -m pytest -q -m train tests/train
+	.venv-train/bin/python -m pytest -q tests/train tests/test_readme.py
 
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py

@@ -63,7 +63,8 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    asked = set(re.findall(r"`?make ([a-z-]+)", README))
+    shell = "".join(fenced_blocks("sh")) + "".join(re.findall(r"`[^`\n]+`", README))
+    asked = set(re.findall(r"\bmake ([a-z-]+)", shell))
     assert asked
     assert asked <= targets
 
@@ -89,6 +90,11 @@ def test_command_parses(line: str) -> None:
     if arguments[:1] in (["--help"], ["--version"]):
         return
     context = click.Context(group, info_name=program)
-    command = group.get_command(context, arguments[0])
+    try:
+        command = group.get_command(context, arguments[0])
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        pytest.skip("this command needs torch; make test-train checks it")
     assert command is not None, f"{program} has no command {arguments[0]!r}"
     command.make_context(arguments[0], arguments[1:], parent=context)
