@@ -44,8 +44,8 @@ bench: setup
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.cpu_engines
 
-# Torch is for training only; the index of a plain `pip install torch` brings gigabytes of CUDA.
-TORCH ?= torch==2.13.0
+# Torch is for training only. The CPU build by name: a plain torch may bring gigabytes of CUDA.
+TORCH ?= torch==2.13.0+cpu
 test-train:
 	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	.venv-train/bin/python -m pip --quiet --disable-pip-version-check install \
