@@ -91,14 +91,19 @@ class LightMeter:
         """Average a frame in linear light down to a long side of at most 640.
 
         Args:
-            pixels: HxWx3 uint8 RGB.
+            pixels: HxWx3 uint8 RGB, the long side at most 640 times the short one.
 
         Returns:
             The reduced frame; its values are rounded to 1/65535 of white.
+
+        Raises:
+            ValueError: The frame is a strip narrower than one reduced pixel.
         """
         height, width = pixels.shape[:2]
         factor = -(-max(width, height) // LONG_SIDE_MAX)
-        small_w, small_h = max(1, width // factor), max(1, height // factor)
+        small_w, small_h = width // factor, height // factor
+        if min(small_w, small_h) < 1:
+            raise ValueError(f"a strip of {width}x{height} pixels cannot be reduced by {factor}")
         step = 2 if max(small_w, small_h) > OVERVIEW_SIDE_MAX else 1
         kept = -(-small_h // step)
         if self._rows.shape[:2] != (kept, small_w):

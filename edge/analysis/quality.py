@@ -12,6 +12,10 @@ from models import skin
 SIDE_PX_MIN = 64
 """Below it a lesion is a handful of pixels."""
 
+ASPECT_MAX = 32
+"""Longest side over shortest. A longer strip is no photograph, and the short side of what a network
+of 304 pixels would see of it is less than ten pixels."""
+
 BLACK_BELOW, WHITE_ABOVE = 16.0, 247.0
 """Of 255. A covered lens reads up to about 12 with its noise."""
 
@@ -21,10 +25,14 @@ _SHARE_MIN = 0.005
 
 def size_problem(size_wh: tuple[int, int]) -> str | None:
     """Why a frame of this size is not analysed, in words, or ``None``."""
-    if min(size_wh) >= SIDE_PX_MIN:
-        return None
     width, height = size_wh
-    return f"the picture is {width}x{height} pixels; at least {SIDE_PX_MIN} on each side are needed"
+    if min(size_wh) < SIDE_PX_MIN:
+        needed = f"at least {SIDE_PX_MIN} on each side are needed"
+    elif max(size_wh) > ASPECT_MAX * min(size_wh):
+        needed = f"one side may be at most {ASPECT_MAX} times the other"
+    else:
+        return None
+    return f"the picture is {width}x{height} pixels; {needed}"
 
 
 def light_problem(seen: Overview) -> str | None:

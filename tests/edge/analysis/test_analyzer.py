@@ -198,6 +198,8 @@ def test_nothing_found_is_an_answer_with_a_tone_and_an_empty_mask(planted, still
     [
         (np.full((63, 400, 3), 150, np.uint8), "63"),
         (np.full((1, 1, 3), 150, np.uint8), "1x1"),
+        (np.full((64, 41600, 3), 150, np.uint8), "41600x64"),
+        (np.full((50000, 64, 3), 150, np.uint8), "64x50000"),
         (np.zeros((200, 300, 3), np.uint8), "black"),
         (np.full((200, 300, 3), 255, np.uint8), "white"),
     ],
@@ -209,6 +211,15 @@ def test_a_poor_picture_is_refused_before_any_network(planted, still, pixels, wo
     assert analysis.result.regions is None and analysis.result.skin_tone is None
     assert word in analysis.result.reasons[0] and analysis.result.reasons[1:] == ("grey",)
     assert segmenter.batches == [] and classifier.batches == []
+    assert_documented(analysis.result.to_json_dict())
+
+
+@pytest.mark.parametrize("size_wh", [(2048, 64), (64, 2048)])
+def test_the_longest_strip_that_is_accepted_is_analysed(planted, still, size_wh):
+    analyzer, _, _ = planted(np.full((SIZE, SIZE), 0.9, np.float32))
+    analysis = analyzer.analyze(still(skin_frame(*size_wh)))
+    assert analysis.result.status == "ok" and analysis.mask is not None
+    assert analysis.mask.shape == size_wh[::-1] and analysis.mask.all()
     assert_documented(analysis.result.to_json_dict())
 
 

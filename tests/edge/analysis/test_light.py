@@ -41,6 +41,16 @@ def test_a_window_is_every_so_manieth_reduced_pixel(size_wh, step):
         assert np.array_equal(window, whole[y0:y1:step, x0:x1:step])
 
 
+@pytest.mark.parametrize("size_wh", [(640 * 16, 16), (16, 640 * 16)])
+def test_a_strip_narrower_than_one_reduced_pixel_is_refused(size_wh):
+    width, height = size_wh
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    assert min(LightMeter().reduce(pixels).size_wh) == 1
+    longer = np.full((height + (height > width), width + (width > height), 3), 128, np.uint8)
+    with pytest.raises(ValueError, match="strip"):
+        LightMeter().reduce(longer)
+
+
 def test_a_fine_check_of_black_and_white_is_half_the_light_not_half_the_value():
     pixels = np.zeros((700, 1280, 3), np.uint8)
     pixels[::2, ::2] = pixels[1::2, 1::2] = 255

@@ -39,6 +39,17 @@ def test_pictures_below_64_pixels_are_named_with_their_size(size_wh, accepted):
 
 
 @pytest.mark.parametrize(
+    ("size_wh", "accepted"),
+    [((2048, 64), True), ((64, 2048), True), ((2049, 64), False), ((64, 50000), False)],
+)
+def test_strips_longer_than_32_times_their_width_are_named_with_their_size(size_wh, accepted):
+    problem = size_problem(size_wh)
+    assert (problem is None) is accepted
+    if problem:
+        assert f"{size_wh[0]}x{size_wh[1]}" in problem and "at most 32 times" in problem
+
+
+@pytest.mark.parametrize(
     ("pixels", "word"),
     [
         (np.zeros((100, 100, 3), np.uint8), "black"),
