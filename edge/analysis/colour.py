@@ -34,7 +34,8 @@ REGION_SHARE_MIN = 0.30
 """Share of a region's pixels that must be free of glare and clipping."""
 
 CLIPPED_SHARE_MAX = 0.05
-"""Share of clipped pixels in region and ring above which redness is not reliable."""
+"""Share of clipped pixels above which redness is not reliable; of the region's pixels and those of
+the ring that have the colour of skin."""
 
 MELANIN_RISE_MIN = 0.5
 MELANIN_PER_HEMOGLOBIN = 0.5
@@ -101,14 +102,16 @@ def measure_colour(
     usable = ~(kinds.clipped | kinds.glare)
     count = samples.region_count
     inside = np.flatnonzero(usable[:count])
-    ring = np.flatnonzero(usable[count:] & kinds.skin[count:]) + count
+    # Cloth and background are no part of the measurement, clipped or not.
+    measured = np.concatenate((np.ones(count, np.bool_), kinds.skin[count:]))
+    ring = np.flatnonzero(usable[count:] & measured[count:]) + count
     ring_px = len(ring) * samples.pixel_px
     seen = len(inside) >= max(1.0, REGION_SHARE_MIN * count)
     enough = ring_px >= RING_PX_MIN and len(ring) >= RING_SHARE_MIN * samples.ring_total
     indices = _indices(samples.pixels, linear)
     own = _medians(indices, inside) if seen else None
     around = _medians(indices, ring) if enough else None
-    clipped = np.count_nonzero(kinds.clipped) / max(1, len(samples.pixels))
+    clipped = np.count_nonzero(kinds.clipped & measured) / max(1, np.count_nonzero(measured))
     reasons = _doubts(own, around, clipped, colour_locked)
     return _colour(own, around, ring_px, reasons, colour_locked)
 

@@ -114,6 +114,17 @@ def test_glare_clipping_and_cloth_are_no_part_of_the_ring(spoiler):
     (whole,), (half,) = colours_of(clear, lesion), colours_of(spoiled, lesion)
     assert half.ring_px == pytest.approx(whole.ring_px / 2, rel=0.05)
     assert half.delta_ei == pytest.approx(whole.delta_ei, abs=0.05)
+    # What is no part of the ring is no reason to doubt it either: it may be clipped.
+    assert whole.erythema_reliable and whole.reason is None
+    assert half.erythema_reliable and half.reason is None
+
+
+def test_clipped_skin_in_the_ring_makes_redness_unreliable():
+    lesion = disc((640, 480), (320, 240), 80)
+    pixels = painted((640, 480), lesion, RED)
+    pixels[200:240][~lesion[200:240]] = (254, 200, 160)
+    (found,) = colours_of(pixels, lesion)
+    assert not found.erythema_reliable and "clipped" in (found.reason or "")
 
 
 def test_another_region_is_no_part_of_the_ring():
