@@ -29,7 +29,6 @@ from statistics import median
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.paper_unet import INPUT_CHANNELS, SIDE_PX, paper_unet
@@ -38,6 +37,7 @@ from convert.editable_graph import EditableGraph
 from convert.optimize_cpu import optimized_for_cpu, split_elu
 from edge.engines.onnx import session_options
 from edge.engines.openvino import device_properties, import_openvino
+from models.offline import onnx_runtime
 
 PARITY = 1e-3
 PAUSE_S = 0.01
@@ -152,6 +152,7 @@ def open_onnx(
     layout: bool = True,
 ) -> Run:
     """ONNX Runtime as the engine sets it up, but for the options given."""
+    onnxruntime = onnx_runtime()
     options = session_options(threads, spinning=spin)
     options.enable_mem_pattern = pattern
     options.enable_cpu_mem_arena = arena
@@ -308,7 +309,7 @@ def cpu_name() -> str:
 
 def versions() -> str:
     """Of the runtimes that are here."""
-    found = [f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}"]
+    found = [f"onnxruntime {onnx_runtime().__version__}", f"onnx {onnx.__version__}"]
     from importlib.metadata import PackageNotFoundError, version
 
     for package in ("openvino", "ai-edge-litert"):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 from models.manifest import Manifest
+from models.offline import onnx_runtime
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -39,6 +39,7 @@ class TrialSession:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL_ONLY
         # Threads that spin after a run would slow down whatever the caller does next.
@@ -57,7 +58,7 @@ class TrialSession:
         Raises:
             CannotRunError: The graph fails on these inputs.
         """
-        options = onnxruntime.RunOptions()
+        options = onnx_runtime().RunOptions()
         options.log_severity_level = _FATAL_ONLY
         try:
             outputs: list[NDArray[Any]] = self._session.run(None, dict(feeds), options)

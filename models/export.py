@@ -19,7 +19,6 @@ from pickle import UnpicklingError
 import click
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import nn
 
@@ -28,6 +27,7 @@ from models.data import LABELS, classifier_input, network_input, phantom_example
 from models.efficientnet.net import EfficientNet
 from models.efficientnet.train import SIZE as CLASSIFIER_SIZE
 from models.errors import InputError, ModelRefusedError
+from models.offline import onnx_runtime
 from models.unet.net import ResidualUNet
 from models.unet.train import SIZE as SEGMENTER_SIZE
 
@@ -95,7 +95,7 @@ def parity(net: nn.Module, content: bytes, example: np.ndarray) -> float:
     Raises:
         ModelRefusedError: It is more than :data:`PARITY_TOLERANCE` of the largest logit.
     """
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnx_runtime().InferenceSession(content, providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         wanted = net.eval()(torch.from_numpy(example)).numpy()
     worst = 0.0

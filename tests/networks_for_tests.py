@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper
 
 from models.manifest import Manifest
+from models.offline import onnx_runtime
 from packs_for_tests import changed, classifier_manifest, segmenter_manifest
 
 SIZE_WH = (24, 16)
@@ -104,7 +104,7 @@ def run_onnx(
     copy.CopyFrom(model)
     known = {value.name for value in copy.graph.output}
     copy.graph.output.extend(onnx.ValueInfoProto(name=t) for t in tensors if t not in known)
-    session = onnxruntime.InferenceSession(
+    session = onnx_runtime().InferenceSession(
         copy.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return session.run(list(tensors) or None, feeds)

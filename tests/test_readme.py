@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from textwrap import dedent
 
 import click
 import pytest
@@ -15,7 +16,8 @@ DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.gl
 
 
 def fenced_blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    fence = rf"^ *```{language}\n(.*?)^ *```"
+    return [dedent(b) for b in re.findall(fence, README, flags=re.MULTILINE | re.DOTALL)]
 
 
 def tree_paths() -> list[str]:
@@ -69,8 +71,13 @@ def test_make_targets_exist() -> None:
     assert asked <= targets
 
 
-def test_there_are_commands_to_check() -> None:
-    assert len(commands()) >= 3
+def test_every_command_of_the_readme_is_checked() -> None:
+    program = (
+        r"dermedge(?:-convert|-models)? (?:analyze|run|prepare|list|show|train|export|evaluate)"
+    )
+    written = re.findall(rf"^ *({program}\b.*?)(?: #.*)?$", README, flags=re.MULTILINE)
+    assert len(written) >= 7
+    assert sorted(written) == sorted(commands())
 
 
 @pytest.mark.parametrize("line", commands())

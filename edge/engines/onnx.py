@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from edge.engines.base import EngineIdentity
@@ -25,6 +24,7 @@ from edge.engines.prepared import (
     prepared_interface,
     was_closed,
 )
+from models.offline import onnx_runtime
 
 _FATAL_ONLY = 4  # every failure comes back as an exception; the log would say it twice
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -55,7 +55,7 @@ class OnnxEngine:
         threads: int | None = None,
     ) -> None:
         self._identity = identity
-        self._run_options = onnxruntime.RunOptions()
+        self._run_options = onnx_runtime().RunOptions()
         self._run_options.log_severity_level = _FATAL_ONLY
         self._session: Any = None
         session = _open_session(prepared, identity.name, threads or default_threads())
@@ -134,6 +134,7 @@ def session_options(threads: int, *, spinning: bool = False) -> Any:
     * No spinning: threads that wait for work at full speed make a run a little faster and take
       their cores from the camera and the screen.
     """
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -147,7 +148,7 @@ def session_options(threads: int, *, spinning: bool = False) -> Any:
 
 def _open_session(prepared: Path, model: str, threads: int) -> Any:
     try:
-        return onnxruntime.InferenceSession(
+        return onnx_runtime().InferenceSession(
             str(prepared), session_options(threads), providers=["CPUExecutionProvider"]
         )
     # As in infer().

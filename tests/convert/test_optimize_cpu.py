@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from convert.compose_upsampling import composed_kernel, convolved_constant
 from convert.optimize_cpu import optimized_for_cpu
+from models.offline import onnx_runtime
 
 SIDE = 14  # not a power of two
 
@@ -87,10 +87,10 @@ def feeds_for(model: onnx.ModelProto, batch: int = 2) -> dict[str, np.ndarray]:
 
 def run(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     onnx.checker.check_model(model, full_check=True)
-    options = onnxruntime.SessionOptions()
+    options = onnx_runtime().SessionOptions()
     options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
+    options.graph_optimization_level = onnx_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnx_runtime().InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return session.run(None, feeds)

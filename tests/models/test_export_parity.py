@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
+
+from models.offline import onnx_runtime
 
 DATA = Path(__file__).parent / "data"
 NAMES = ("tiny_unet", "tiny_efficientnet")
@@ -19,7 +20,7 @@ TOLERANCE = 1e-4
 
 
 def _run(content: bytes, image: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnx_runtime().InferenceSession(content, providers=["CPUExecutionProvider"])
     return session.run(["logits"], {"image": image})[0]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
+
+from models.offline import onnx_runtime
 
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
 
@@ -32,7 +33,7 @@ def test_a_new_export_computes_what_the_committed_one_does(name: str) -> None:
     old = (DATA / f"{name}.onnx").read_bytes()
     results = []
     for content in (new, old):
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = onnx_runtime().InferenceSession(content, providers=["CPUExecutionProvider"])
         results.append(session.run(["logits"], {"image": example})[0])
     np.testing.assert_allclose(results[0], results[1], atol=1e-4)
     kinds = [[n.op_type for n in onnx.load_from_string(c).graph.node] for c in (new, old)]
