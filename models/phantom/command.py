@@ -50,6 +50,13 @@ def phantom(
     mask: Path | None,
 ) -> None:
     """Write a synthetic picture of skin with lesions whose truth is known."""
+    for path in (out, mask):
+        if path is not None and path.suffix.lower() != ".png":
+            raise RequestError(
+                "a path that ends in .png",
+                got=repr(str(path)),
+                next_step="name it, for example, phantom.png",
+            )
     from models.phantom import random_spec, render
 
     spec = random_spec(
