@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models import skin
-from models.errors import ManifestError
+from models.errors import ManifestError, RequestError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,6 +26,7 @@ else:
 
 MODEL_SCHEMA = "dermedge.model/1"
 PACK_SCHEMA = "dermedge.pack/1"
+_PACK_FILE = "pack.toml"
 
 Role = Literal["rgb", "hemoglobin", "melanin"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -354,7 +356,7 @@ def load_pack(folder: Path) -> Pack:
     Raises:
         ManifestError: As :func:`load_manifest`, or a manifest has the other one's task.
     """
-    path = folder / "pack.toml"
+    path = folder / _PACK_FILE
     pack = _validated(_PackFile, _read_toml(path), path)
     segmenter = load_manifest(folder / pack.segmenter)
     classifier = load_manifest(folder / pack.classifier)
@@ -380,17 +382,24 @@ def find_pack(name_or_folder: str) -> Pack:
     """A released pack by name, or any pack by its folder.
 
     Raises:
-        ManifestError: There is no such pack; the message lists the released ones.
+        RequestError: There is no such pack; the message lists the released ones.
+        ManifestError: The folder exists but holds no ``pack.toml``, or as :func:`load_pack`.
     """
-    folder = Path(name_or_folder)
-    if (folder / "pack.toml").is_file():
-        return load_pack(folder)
-    released = released_packs_folder()
-    if folder.name == name_or_folder and (released / name_or_folder / "pack.toml").is_file():
-        return load_pack(released / name_or_folder)
-    names = sorted(path.parent.name for path in released.glob("*/pack.toml"))
-    raise ManifestError(
-        "a pack's name or a folder with pack.toml",
+    released = released_packs_folder() / name_or_folder
+    is_name = name_or_folder != "" and os.path.basename(name_or_folder) == name_or_folder
+    if name_or_folder and os.path.isfile(os.path.join(name_or_folder, _PACK_FILE)):
+        return load_pack(Path(name_or_folder))
+    if is_name and os.path.isfile(released / _PACK_FILE):
+        return load_pack(released)
+    if name_or_folder and os.path.isdir(name_or_folder):
+        raise ManifestError(
+            "the folder of a pack",
+            got=f"{_PACK_FILE} is missing in {name_or_folder}",
+            next_step="give the folder that holds it",
+        )
+    names = sorted(path.parent.name for path in released_packs_folder().glob(f"*/{_PACK_FILE}"))
+    raise RequestError(
+        f"a pack's name or a folder with {_PACK_FILE}",
         got=repr(name_or_folder),
         next_step=f"use one of {', '.join(names)}, or give the folder of your own pack"
         if names

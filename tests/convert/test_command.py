@@ -81,7 +81,7 @@ def test_a_wrong_hash(run: Callable[..., Done], tmp_path: Path) -> None:
 
 def test_no_such_pack(run: Callable[..., Done]) -> None:
     done = run("prepare", "no-such-pack")
-    assert done.returncode == 4
+    assert done.returncode == 2
     assert "expected a pack's name or a folder with pack.toml; got 'no-such-pack'" in done.stderr
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.errors import ManifestError
+from models.errors import ManifestError, RequestError
 from models.manifest import Model, find_pack, load_manifest, load_pack
 from packs_for_tests import (
     changed,
@@ -414,10 +414,25 @@ def test_find_pack_by_folder(tiny_pack: Path) -> None:
     assert find_pack(str(tiny_pack)).name == "tiny"
 
 
-@pytest.mark.parametrize("name", ["no-such-pack", "", "../packs", "/nowhere"])
-def test_find_pack_names_what_there_is(name: str) -> None:
-    with pytest.raises(ManifestError) as caught:
+@pytest.mark.parametrize("name", ["no-such-pack", "", "/nowhere", "x" * 5000, "a\0b"])
+def test_a_name_that_is_no_pack_is_a_wrong_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (write_pack(tmp_path / "here") / "pack.toml").rename(tmp_path / "pack.toml")
+    monkeypatch.chdir(tmp_path)  # "" must not mean this folder
+    with pytest.raises(RequestError) as caught:
         find_pack(name)
     message = str(caught.value)
     assert message.startswith(f"expected a pack's name or a folder with pack.toml; got {name!r}; ")
     assert message.endswith("give the folder of your own pack")
+
+
+def test_a_folder_that_is_no_pack_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ManifestError, match=f"got pack.toml is missing in {tmp_path}; give"):
+        find_pack(str(tmp_path))
+
+    (tmp_path / "reference").mkdir()  # the user's own folder, which only has that name
+    monkeypatch.chdir(tmp_path)
+    assert find_pack("reference").name == "reference"

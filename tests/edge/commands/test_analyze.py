@@ -695,7 +695,7 @@ def test_wrong_requests(analyze, tmp_path, arguments):
 def test_a_pack_that_does_not_exist(analyze, tmp_path):
     run = analyze(still(tmp_path / "a.jpg"), pack=tmp_path / "nopack")
 
-    assert (run.code, len(run.errors)) == (4, 1)
+    assert (run.code, len(run.errors)) == (2, 1)
 
 
 # --- being stopped ------------------------------------------------------------------------------

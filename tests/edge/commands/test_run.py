@@ -282,7 +282,7 @@ def test_a_camera_that_hangs_for_ever_delays_the_end_by_seconds_at_most(
         (("--sink", "jsonl:/proc/nothing/run.jsonl"), 3, "/proc/nothing"),
         (("--backend", "cuda"), 2, "cuda"),
         (("--seconds", "-1"), 2, "loop.seconds"),
-        (("--pack", "no-such-pack"), 4, "no-such-pack"),
+        (("--pack", "no-such-pack"), 2, "no-such-pack"),
         (("--config", "missing.toml"), 2, "missing.toml"),
         (("--colour", "red"), 2, "--colour"),
     ],
