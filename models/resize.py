@@ -139,28 +139,3 @@ def _averaged(source: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np
         exact = cv2.resize(source.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA)
         averaged = cv2.convertScaleAbs(exact)
     return averaged.astype(np.uint8, copy=False).reshape(size_wh[1], size_wh[0], -1)
-
-
-def to_source(
-    values: NDArray[np.float32], placement: Placement, fill: float = 0.0
-) -> NDArray[np.float32]:
-    """Bring a map from the network's grid back onto the whole picture, bilinearly.
-
-    Args:
-        values: HxW float32 in the network's input size.
-        placement: From :func:`fit_image`.
-        fill: Value of the parts of the picture that the network did not see.
-
-    Returns:
-        HxW float32 in the picture's size.
-    """
-    x0, y0, x1, y1 = placement.target_xyxy
-    part = np.ascontiguousarray(values[y0:y1, x0:x1])
-    sx0, sy0, sx1, sy1 = placement.source_xyxy
-    resized = cv2.resize(part, (sx1 - sx0, sy1 - sy0), interpolation=cv2.INTER_LINEAR)
-    grown = np.asarray(resized, np.float32)
-    if (sx1 - sx0, sy1 - sy0) == tuple(placement.source_wh):
-        return grown
-    whole = np.full((placement.source_wh[1], placement.source_wh[0]), fill, np.float32)
-    whole[sy0:sy1, sx0:sx1] = grown
-    return whole

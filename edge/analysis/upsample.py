@@ -15,9 +15,9 @@ _BLOCK_PIXELS = 4_000_000
 class FrameProbability:
     """Bilinear enlargement of one probability map onto the part of the frame that was seen.
 
-    The value at a pixel is defined as ``models.resize.to_source`` defines it: bilinear between
-    the centres of the map's cells, constant beyond the outermost ones. It is computed in float32
-    one axis after the other, for whole columns at a time.
+    The value at a pixel is what OpenCV's bilinear resize of the whole map would give: bilinear
+    between the centres of the map's cells, constant beyond the outermost ones. It is computed in
+    float32 one axis after the other, for whole columns at a time.
 
     Args:
         values: HxW float32 in the network's input size, finite.

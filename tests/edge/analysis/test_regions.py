@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.analysis.regions import RegionShape, find_regions
 from edge.analysis.upsample import FrameProbability
 from models.manifest import RegionRules, ResizeRule
-from models.resize import place, to_source
+from models.resize import Placement, place
 
 STRETCH = ResizeRule(fit="stretch")
 KEEP_ALL = {"min_area_fraction": 0.0}
@@ -28,6 +28,31 @@ def regions_of(
     probability = (drawn > 0).astype(np.float32) * np.float32(0.75)
     found = find_regions(probability, placement, 0.5, RegionRules.model_validate(rules), mask)
     return found, mask
+
+
+def to_source(
+    values: NDArray[np.float32], placement: Placement, fill: float = 0.0
+) -> NDArray[np.float32]:
+    """Bring a map from the network's grid back onto the whole picture, bilinearly.
+
+    Args:
+        values: HxW float32 in the network's input size.
+        placement: From ``models.resize.fit_image``.
+        fill: Value of the parts of the picture that the network did not see.
+
+    Returns:
+        HxW float32 in the picture's size.
+    """
+    x0, y0, x1, y1 = placement.target_xyxy
+    part = np.ascontiguousarray(values[y0:y1, x0:x1])
+    sx0, sy0, sx1, sy1 = placement.source_xyxy
+    resized = cv2.resize(part, (sx1 - sx0, sy1 - sy0), interpolation=cv2.INTER_LINEAR)
+    grown = np.asarray(resized, np.float32)
+    if (sx1 - sx0, sy1 - sy0) == tuple(placement.source_wh):
+        return grown
+    whole = np.full((placement.source_wh[1], placement.source_wh[0]), fill, np.float32)
+    whole[sy0:sy1, sx0:sx1] = grown
+    return whole
 
 
 def test_nothing_above_the_threshold_is_no_region_and_clears_the_mask():
