@@ -111,7 +111,7 @@ def measure_colour(
     indices = _indices(samples.pixels, linear)
     own = _medians(indices, inside) if seen else None
     around = _medians(indices, ring) if enough else None
-    clipped = np.count_nonzero(kinds.clipped & measured) / max(1, np.count_nonzero(measured))
+    clipped = int(np.count_nonzero(kinds.clipped & measured)) / max(1, int(measured.sum()))
     reasons = _doubts(own, around, clipped, colour_locked)
     return _colour(own, around, ring_px, reasons, colour_locked)
 
