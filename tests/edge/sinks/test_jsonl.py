@@ -13,6 +13,7 @@ import pytest
 from shots_for_tests import shot
 
 from edge.errors import InputError, RequestError
+from edge.sinks import jsonl
 from edge.sinks.jsonl import JsonlSink
 
 IMPORTS = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
@@ -77,6 +78,52 @@ def test_another_file_is_refused_and_untouched(tmp_path: Path):
     with pytest.raises(RequestError, match=r"letter\.txt with other content"):
         JsonlSink(path, overwrite=True).open()
     assert path.read_text("utf-8") == "Dear Dr. Kim,\nno newline at the end"
+
+
+def test_an_earlier_run_stays_until_the_first_line(tmp_path: Path):
+    """--overwrite with a source that does not work must not cost the earlier results."""
+    path = tmp_path / "run.jsonl"
+    write(path, 1, 2)
+    write(path, overwrite=True)
+    assert ids(path) == [1, 2]
+    write(path, 3, 4, overwrite=True)
+    assert ids(path) == [3, 4]
+
+
+def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    sink = JsonlSink(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a program that reads .*pipe; got none"):
+        sink.open()
+    sink.close()
+
+
+def test_lines_go_through_a_pipe_until_its_reader_leaves(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sink = JsonlSink(tmp_path / "pipe")
+    sink.open()
+    assert sink.write(shot(5))
+    assert json.loads(os.read(reader, 65536))["frame"]["id"] == 5
+    os.close(reader)
+    with pytest.raises(InputError, match="one that has gone"):
+        sink.write(shot(6))
+    sink.close()
+
+
+def test_a_reader_that_takes_nothing_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(jsonl, "PIPE_PATIENCE_S", 0.01)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sink = JsonlSink(tmp_path / "pipe")
+    sink.open()
+    with pytest.raises(InputError, match="took nothing"):
+        for number in range(1000):
+            sink.write(shot(number))
+    sink.close()
+    os.close(reader)
 
 
 def test_a_full_device_is_an_input_error():
