@@ -16,6 +16,8 @@ from edge.engines.base import EngineIdentity
 
 SCHEMA = "dermedge.result/1"
 DISCLAIMER = "Research prototype. Not for diagnosis."
+UNVALIDATED = "classes are unvalidated"
+"""Among the reasons of every Result whose classes come from a model that nobody has validated."""
 
 Status = Literal[
     "ok", "nothing_found", "poor_quality", "no_live_image", "model_refused", "analysis_failed"
@@ -58,6 +60,15 @@ class ClassProbability:
 
     label: str
     probability: float
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it; never 0% or 100%, which no model can know."""
+    if probability >= 0.995:
+        return ">99%"
+    if probability < 0.005:
+        return "<1%"
+    return f"{100 * probability:.0f}%"
 
 
 @dataclass(frozen=True)

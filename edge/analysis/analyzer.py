@@ -25,6 +25,7 @@ from edge.engines.base import Engine
 from edge.errors import ModelRefusedError
 from edge.frame import Frame
 from edge.result import (
+    UNVALIDATED,
     Quality,
     Region,
     RegionColour,
@@ -34,7 +35,7 @@ from edge.result import (
     Status,
     letters,
 )
-from models.manifest import Pack, RegionRules
+from models.manifest import Manifest, Pack, RegionRules
 from models.resize import fit_image
 
 SOFTWARE = f"dermedge {__version__}"
@@ -88,16 +89,16 @@ class Analyzer:
         pack: Manifests that say how to feed the engines and read them.
 
     Raises:
-        ModelRefusedError: An engine's input is not of the size that its manifest says.
+        ModelRefusedError: An engine's input is not of the size that its manifest says, or the
+            segmenter's manifest is not one of a segmentation model.
     """
 
     def __init__(self, segmenter: Engine, classifier: Engine, pack: Pack) -> None:
         self._segmenter_manifest = pack.segmenter.manifest
         self._classifier_manifest = pack.classifier.manifest
+        self._threshold, self._rules = _mask_rules(self._segmenter_manifest)
         self._segmenter = Segmenter(segmenter, self._segmenter_manifest)
         self._classifier = Classifier(classifier, self._classifier_manifest)
-        self._rules = self._segmenter_manifest.regions or RegionRules()
-        self._threshold = self._segmenter_manifest.output.threshold or 0.5
         self._engines = {"segmenter": segmenter.identity, "classifier": classifier.identity}
         width, height = self._segmenter_manifest.size_wh
         self._picture = np.empty((height, width, 3), np.uint8)
@@ -144,7 +145,9 @@ class Analyzer:
                 for index, shape in enumerate(shapes)
             )
         status: Status = "ok" if regions else "nothing_found"
-        return Analysis(self._result(found, status, (), regions, tone), self._mask)
+        named = any(region.classes for region in regions)
+        doubts = (UNVALIDATED,) if named and not self._classifier_manifest.validated else ()
+        return Analysis(self._result(found, status, doubts, regions, tone), self._mask)
 
     def _find(self, found: _Findings) -> tuple[RegionShape, ...]:
         pixels = found.frame.pixels
@@ -232,3 +235,15 @@ class Analyzer:
             engines=self._engines,
             label_text=self._classifier_manifest.label_text,
         )
+
+
+def _mask_rules(segmenter: Manifest) -> tuple[float, RegionRules]:
+    """The threshold that makes the mask, and what becomes a region; never guessed."""
+    threshold, rules = segmenter.output.threshold, segmenter.regions
+    if threshold is None or rules is None:
+        raise ModelRefusedError(
+            "a segmenter whose manifest has output.threshold and [regions]",
+            got=f"{segmenter.name}, a {segmenter.task} model",
+            next_step="name a segmentation model as the pack's segmenter",
+        )
+    return threshold, rules

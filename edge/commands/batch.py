@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections import Counter
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.analysis.analyzer import Analyzer
-from edge.commands.batch_plan import OVERLAY_VIDEO, Job, Plan
+from edge.commands.batch_plan import Job, Plan
 from edge.commands.batch_report import (
     OUTCOME_OF_STATUS,
     Outcome,
@@ -24,6 +25,7 @@ from edge.commands.batch_report import (
 from edge.commands.progress import Progress
 from edge.errors import DermedgeError, InputError, ModelRefusedError
 from edge.frame import Frame
+from edge.output_names import OVERLAY_VIDEO, frame_id_of, frame_name, is_picture_name
 from edge.result import STATUS_WORDS, Result, Status
 from edge.sinks.base import Shot
 from edge.sinks.stills import write_still
@@ -149,11 +151,14 @@ class Batch:
                         self._begin_video(job, video)
                     result = self._analyze_and_write(frame, job, video)
                     statuses[result.status] += 1
-                    reasons.update(dict.fromkeys(result.reasons))
+                    if result.status in _CODE_OF_STATUS:
+                        reasons.update(dict.fromkeys(result.reasons))
                     progress.doing(
                         f"{job.name} {frame.frame_id + 1}/{recording.frame_count or '?'}"
                     )
                 finished = not self._stop.is_set
+                if finished:
+                    self._remove_earlier_run(job, sum(statuses.values()))
             finally:
                 if finished:
                     video.close()
@@ -172,11 +177,21 @@ class Batch:
         try:
             (job.base / OVERLAY_VIDEO).unlink(missing_ok=True)
         except OSError as error:
-            raise InputError(
-                f"to replace the results in {printable(job.base)}",
-                got=error.strerror or str(error),
-                next_step="check that folder",
-            ) from error
+            raise _cannot_replace(job, error) from error
+
+    def _remove_earlier_run(self, job: Job, frame_count: int) -> None:
+        """What was not written over: frames of a longer video, and pictures nobody asks for now.
+
+        The overlay, which vouches for the whole folder, gets its name only after this.
+        """
+        try:
+            for name in os.listdir(job.base):
+                frame_id = frame_id_of(name)
+                unasked = is_picture_name(name) and not self._options.png
+                if frame_id is not None and (frame_id >= frame_count or unasked):
+                    (job.base / name).unlink()
+        except OSError as error:
+            raise _cannot_replace(job, error) from error
 
     def _analyze_and_write(self, frame: Frame, job: Job, video: VideoSink | None = None) -> Result:
         analysis = self._analyzer.analyze(frame)
@@ -185,7 +200,7 @@ class Batch:
         if video is None:
             write_still(job.base, shot)
         else:
-            write_still(job.base / f"{frame.frame_id:06d}", shot, pictures=self._options.png)
+            write_still(job.base / frame_name(frame.frame_id), shot, pictures=self._options.png)
             video.write(shot)
         return analysis.result
 
@@ -212,6 +227,14 @@ class Batch:
         if self._options.debug:
             traceback.print_exception(type(error), error, error.__traceback__)
         _complain(f"error: {text}")
+
+
+def _cannot_replace(job: Job, error: OSError) -> InputError:
+    return InputError(
+        f"to replace the results in {printable(job.base)}",
+        got=error.strerror or str(error),
+        next_step="check that folder",
+    )
 
 
 def _complain(text: str) -> None:

@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 
-from edge.result import DISCLAIMER, STATUS_WORDS, Region, Result, Stage
+from edge.result import (
+    DISCLAIMER,
+    STATUS_WORDS,
+    UNVALIDATED,
+    Region,
+    Result,
+    Stage,
+    percent,
+)
 from edge.sources.files import skipped_in_words
 
 _CLASSES_SHOWN = 3
@@ -55,7 +63,8 @@ def summary(name: str, result: Result, *, validated: bool) -> str:
     """
     width, height = result.frame.size_wh
     lines = [f"{name}, {width}x{height}: {STATUS_WORDS[result.status]}"]
-    lines += [f"  {reason}" for reason in result.reasons]
+    # Each class says for itself that it is unvalidated.
+    lines += [f"  {reason}" for reason in result.reasons if reason != UNVALIDATED]
     for region in result.regions or ():
         lines += _region_lines(region, result, "" if validated else " (unvalidated)")
     if result.regions_not_classified:
@@ -104,7 +113,7 @@ def _region_lines(region: Region, result: Result, mark: str) -> Iterator[str]:
     )
     for entry in (region.classes or ())[:_CLASSES_SHOWN]:
         text = result.label_text.get(entry.label, entry.label)
-        yield f"       {100.0 * entry.probability:4.0f} %  {entry.label}  {text}{mark}"
+        yield f"       {percent(entry.probability):>4}  {entry.label}  {text}{mark}"
     colour = region.colour
     if colour is not None and colour.delta_ei is not None:
         reliable = "" if colour.erythema_reliable else f" (not reliable: {colour.reason})"
@@ -117,7 +126,7 @@ def _answer(region: Region) -> str:
     if region.abstained:
         return f"uncertain ({region.abstain_reason})" if region.abstain_reason else "uncertain"
     first = region.classes[0]
-    return f"{first.label} {100.0 * first.probability:.0f} %"
+    return f"{first.label} {percent(first.probability)}"
 
 
 def _timings(result: Result) -> str:

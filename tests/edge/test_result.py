@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from shots_for_tests import frame, result
 
-from edge.result import ANSWERED, STATUS_WORDS, RegionColour, letters
+from edge.result import ANSWERED, STATUS_WORDS, RegionColour, letters, percent
 
 
 def test_letters_go_on_after_z():
@@ -46,3 +46,11 @@ def test_json_never_holds_what_json_cannot_say():
 def test_labels_text_stays_out_of_the_json():
     document = replace(result(frame()), label_text={"NEV": "nevus"}).to_json_dict()
     assert "label_text" not in document and "nevus" not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0.0, "<1%"), (0.004, "<1%"), (0.006, "1%"), (0.414, "41%"), (0.994, "99%"), (1.0, ">99%")],
+)
+def test_percentages_never_claim_certainty(probability: float, text: str) -> None:
+    assert percent(probability) == text

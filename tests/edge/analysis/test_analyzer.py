@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.analysis.analyzer import Analyzer
 from edge.compose import open_analyzer
-from edge.result import Stage
+from edge.errors import ModelRefusedError
+from edge.result import UNVALIDATED, Stage
 from models.manifest import load_pack
 from models.phantom import Lesion, clean, random_spec, render
 
@@ -87,7 +89,7 @@ def test_a_result_has_exactly_the_documented_keys(planted, still):
     document = analysis.result.to_json_dict()
     assert_documented(document)
     (region,) = document["regions"]
-    assert document["status"] == "ok" and document["reasons"] == []
+    assert document["status"] == "ok" and document["reasons"] == [UNVALIDATED]
     assert region["letter"] == "A" and region["track_id"] is None and region["classified"]
     assert len(region["classes"]) == 5
     assert region["area_px"] == np.count_nonzero(analysis.mask)
@@ -226,7 +228,26 @@ def test_the_longest_strip_that_is_accepted_is_analysed(planted, still, size_wh)
 def test_notes_about_the_picture_travel_in_the_reasons(planted, still):
     analyzer, _, _ = planted(square_map((20, 30, 40, 60)))
     result = analyzer.analyze(still(skin_frame(), notes=("CMYK converted to sRGB",))).result
-    assert result.status == "ok" and result.reasons == ("CMYK converted to sRGB",)
+    assert result.status == "ok" and result.reasons == (UNVALIDATED, "CMYK converted to sRGB")
+
+
+@pytest.mark.parametrize(
+    ("validated", "boxes", "marked"),
+    [(False, [(20, 30, 40, 60)], True), (True, [(20, 30, 40, 60)], False), (False, [], False)],
+)
+def test_classes_of_an_unvalidated_model_are_marked(planted, still, validated, boxes, marked):
+    """Where there are no classes, there is nothing to mark."""
+    analyzer, _, _ = planted(square_map(*boxes), classifier__validated=validated)
+    assert analyzer.analyze(still(skin_frame())).result.reasons == (
+        (UNVALIDATED,) if marked else ()
+    )
+
+
+def test_a_segmenter_without_threshold_and_region_rules_is_refused(planted, tiny_pack):
+    _, segmenter, classifier = planted(square_map())
+    pack = load_pack(tiny_pack)
+    with pytest.raises(ModelRefusedError, match=r"output\.threshold and \[regions\].*tiny-classif"):
+        Analyzer(segmenter, classifier, replace(pack, segmenter=pack.classifier))
 
 
 def test_out_of_memory_is_a_failed_analysis_and_a_bug_is_not_hidden(planted, still):

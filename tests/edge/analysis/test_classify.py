@@ -38,3 +38,20 @@ def test_below_the_manifests_probability_no_class_is_named(tmp_path, top, abstai
     assert len(said.classes) == 5
     if abstained:
         assert said.abstain_reason == "the likeliest class has 39%; 40% are needed to name it"
+
+
+@pytest.mark.parametrize(
+    ("top", "limit", "words"),
+    [
+        (0.468, 0.47, "has 46.8%; 47% are needed"),
+        (0.4697, 0.47, "has 46.97%; 47% are needed"),
+        (0.469999, 0.47, "has just under 47%; 47% are needed"),
+        (0.4649, 0.465, "has 46%; 46.5% are needed"),
+        (0.996, 0.999, "has 99.6%; 99.9% are needed"),
+        (0.21, 0.29, "has 21%; 29% are needed"),
+    ],
+)
+def test_the_two_numbers_of_a_refusal_never_look_equal(tmp_path, top, limit, words):
+    rest = (1.0 - top) / 5
+    said = verdict(np.array([rest, top, *[rest] * 4], np.float64), classifier(tmp_path, limit))
+    assert said.abstained and words in (said.abstain_reason or "")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,9 +21,10 @@ from onnx import helper
 from PIL import Image
 
 from edge.__main__ import main
+from edge.analysis.analyzer import Analysis, Analyzer
 from edge.commands.batch import Batch
 from edge.native_messages import silence_video_libraries
-from edge.result import DISCLAIMER, SCHEMA
+from edge.result import DISCLAIMER, SCHEMA, UNVALIDATED
 from packs_for_tests import network_bytes, write_pack
 
 # --- making inputs ------------------------------------------------------------------------------
@@ -574,6 +575,35 @@ def test_a_clip_that_was_not_finished_is_done_again(analyze, tmp_path):
     assert "a.webm/overlay.webm" in again.files()
 
 
+def test_results_below_an_input_folder_are_not_analyzed(analyze, tmp_path):
+    still(tmp_path / "in" / "a.png")
+    analyze(tmp_path / "in", out=tmp_path / "in" / "earlier")
+
+    run = analyze(tmp_path / "in")
+
+    assert run.files() == [f"a.png{s}" for s in (".json", ".mask.png", ".overlay.png")]
+    assert "3 other files (.json 1, .mask.png 1, .overlay.png 1) skipped" in run.out
+
+
+def test_overwriting_with_a_shorter_video_leaves_no_later_frames(analyze, tmp_path):
+    run = analyze(clip(tmp_path / "a.webm", frames=4), "--png")
+    kept = ["notes.json", "0000003.json"]
+    for name in kept:
+        (run.folder / "a.webm" / name).touch()
+    clip(tmp_path / "a.webm", frames=2)
+
+    again = analyze(tmp_path / "a.webm", "--overwrite", "--png")
+
+    numbered = [f"00000{i}{s}" for i in (0, 1) for s in (".json", ".mask.png", ".overlay.png")]
+    expected = sorted(["overlay.webm", *kept, *numbered])
+    assert again.files() == [f"a.webm/{name}" for name in expected]
+
+    again = analyze(tmp_path / "a.webm", "--overwrite")
+
+    expected = sorted(["overlay.webm", *kept, "000000.json", "000001.json"])
+    assert again.files() == [f"a.webm/{name}" for name in expected]
+
+
 # --- videos -------------------------------------------------------------------------------------
 
 
@@ -605,6 +635,27 @@ def test_png_of_every_frame(analyze, tmp_path):
         *(f"c.webm/00000{i}{s}" for i in (0, 1) for s in (".json", ".mask.png", ".overlay.png")),
         "c.webm/overlay.webm",
     ]
+
+
+def test_a_refusal_inside_a_video_gives_its_own_reason_alone(analyze, tmp_path, monkeypatch):
+    """The frames around it have answers, with reasons to keep in mind that are no failures."""
+    whole = Analyzer.analyze
+
+    def refuses_the_second(self, frame):
+        analysis = whole(self, frame)
+        if frame.frame_id != 1:
+            assert analysis.result.reasons == (UNVALIDATED,)
+            return analysis
+        refused = replace(
+            analysis.result, status="model_refused", reasons=("NaN came out",), regions=None
+        )
+        return Analysis(refused, None)
+
+    monkeypatch.setattr(Analyzer, "analyze", refuses_the_second)
+    run = analyze(clip(tmp_path / "c.avi", frames=3, fourcc="MJPG"))
+
+    assert run.code == 4
+    assert run.errors == ["error: c.avi: model refused: NaN came out"]
 
 
 def test_a_video_damaged_inside_keeps_what_was_read(analyze, tmp_path):
@@ -690,6 +741,18 @@ def test_wrong_requests(analyze, tmp_path, arguments):
     assert run.code == 2
     assert len(run.errors) == 1
     assert run.files() == []
+
+
+@pytest.mark.parametrize("empty", ["PATH", "--out"])
+def test_an_empty_path_is_not_the_current_folder(analyze, tmp_path, empty):
+    """As from "$FOLDER" in a script where FOLDER is not set."""
+    still(tmp_path / "a.jpg")
+
+    run = analyze("") if empty == "PATH" else analyze("a.jpg", "--out", "")
+
+    assert (run.code, len(run.errors)) == (2, 1)
+    assert "an empty one" in run.err
+    assert [path.name for path in tmp_path.iterdir() if path.name != "packs"] == ["a.jpg"]
 
 
 def test_a_pack_that_does_not_exist(analyze, tmp_path):
