@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from edge.errors import InputError, RequestError
+from edge.output_names import OVERLAY_VIDEO
 from edge.sinks.stills import is_finished, still_paths
 from edge.sources.files import MediaFile, list_media, no_media
 from edge.sources.integrity import printable
-
-OVERLAY_VIDEO = "overlay.webm"
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ import json
 import os
 from pathlib import Path
 
+from edge.output_names import JSON_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX
 from edge.result import Result
 from edge.sinks.base import Shot
 from edge.sinks.png_stream import write_png
 from edge.sinks.whole_file import whole_files
-
-JSON_SUFFIX, OVERLAY_SUFFIX, MASK_SUFFIX = ".json", ".overlay.png", ".mask.png"
 
 
 def still_paths(base: Path) -> tuple[Path, Path, Path]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from edge.errors import InputError
 from edge.frame import Frame
+from edge.output_names import kind_of_output
 from edge.sources import containers, pictures
 from edge.sources.integrity import check_readable, printable
 from edge.sources.recording import Recording
@@ -43,7 +44,8 @@ class Listing:
     Attributes:
         files: Pictures and videos in the order of their names, folder by folder.
         failures: One error for each folder that could not be read or that contains itself.
-        skipped: Number of other files by suffix. Hidden files are not counted.
+        skipped: Number of other files by suffix; overlays and masks of an earlier run are among
+            them. Hidden files are not counted.
     """
 
     files: list[MediaFile] = field(default_factory=list)
@@ -54,8 +56,9 @@ class Listing:
 def list_media(path: Path, excluded: Path | None = None) -> Listing:
     """Find pictures and videos.
 
-    A folder is searched with its subfolders, links included; there a file's suffix decides. A
-    file that is named itself is taken whatever it is called.
+    A folder is searched with its subfolders, links included; there a file's suffix decides, and
+    what an earlier run made is no photograph. A file that is named itself is taken whatever it is
+    called.
 
     Args:
         path: Picture, video or folder. It need not exist: reading it tells.
@@ -103,16 +106,20 @@ def _search(
         )
         return
     try:
-        names = sorted(entry.name for entry in os.scandir(folder))
+        names = sorted(os.listdir(folder))
     except OSError as error:
         out.failures.append(_unreadable(folder, error))
         return
+    beside = frozenset(names)
     for name in names:
         if name.startswith("."):
             continue
         kind = _kind_by_suffix(name)
+        output = kind_of_output(name, beside)
         if os.path.isdir(folder / name):
             _search(folder / name, relative / name, excluded, (*above, resolved), out)
+        elif output is not None:
+            out.skipped[output] += 1
         elif kind is not None:
             out.files.append(MediaFile(folder / name, relative / name, kind))
         else:

@@ -379,3 +379,26 @@ def test_closing_ends_a_wait_for_the_next_still(tmp_path):
     assert answers == [None]
     source.close()
     assert source.read() is None
+
+
+def test_results_of_an_earlier_run_are_no_photographs(tmp_path):
+    """A mask of an earlier run was analyzed, and got a class."""
+    for name in (
+        *("p.png", "p.png.json", "p.png.mask.png", "p.png.overlay.png"),
+        *("clip.webm/000000.json", "clip.webm/000000.mask.png", "clip.webm/000001.overlay.png"),
+        *("clip.webm/overlay.webm", "clip.webm/0000000.mask.png"),
+        *("own/overlay.webm", "own/a.mask.png", "own/000001.overlay.png"),  # without any JSON
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    listing = list_media(tmp_path)
+
+    assert [file.relative.as_posix() for file in listing.files] == [
+        "clip.webm/0000000.mask.png",
+        *("own/000001.overlay.png", "own/a.mask.png", "own/overlay.webm"),
+        "p.png",
+    ]
+    assert listing.skipped == {".json": 2, ".mask.png": 2, ".overlay.png": 2, "overlay.webm": 1}
+    named = list_media(tmp_path / "p.png.mask.png")
+    assert [file.relative.name for file in named.files] == ["p.png.mask.png"]
