@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from edge.commands.batch import Batch, Options
 from edge.commands.batch_plan import plan_batch
 from edge.compose import check_backend, open_analyzer
+from edge.errors import RequestError
 from edge.frame import Frame
 from edge.overlay.overlay import Overlay
 from edge.result import Result
@@ -20,15 +22,39 @@ from edge.stop import Stop, stop_on_signals
 from models.manifest import find_pack
 
 
+class _NamedPath(click.Path):
+    """A path that was named: an empty one would mean the current folder, which nobody asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path.
+
+        Raises:
+            RequestError: It is empty.
+        """
+        if value == "":
+            raise RequestError(
+                "a path" if param is None else f"a path as {param.human_readable_name}",
+                got="an empty one",
+                next_step="name it, or type . for the current folder",
+            )
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
 @click.command()
-@click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
-)
+@click.argument("paths", nargs=-1, required=True, type=_NamedPath(), metavar="PATH...")
 @click.option(
     "--out",
     required=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=_NamedPath(),
     help="Folder for the results; it mirrors each input folder.",
 )
 @click.option("--pack", default="reference", show_default=True, help="Pack by name or folder.")

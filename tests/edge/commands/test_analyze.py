@@ -103,9 +103,10 @@ def analyze(tmp_path, tiny_pack, monkeypatch, capfd) -> Analyze:
     monkeypatch.chdir(tmp_path)
     silence_video_libraries()
 
-    def run(*arguments: object, out: Path | None = None, pack: Path = tiny_pack) -> Run:
-        folder = tmp_path / "out" if out is None else out
-        words = ["dermedge", "analyze", *map(str, arguments), "--out", str(folder)]
+    def run(*arguments: object, out: Path | str | None = None, pack: Path = tiny_pack) -> Run:
+        out = tmp_path / "out" if out is None else out
+        folder = Path(out)
+        words = ["dermedge", "analyze", *map(str, arguments), "--out", str(out)]
         monkeypatch.setattr(sys, "argv", [*words, "--pack", str(pack)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -748,11 +749,11 @@ def test_an_empty_path_is_not_the_current_folder(analyze, tmp_path, empty):
     """As from "$FOLDER" in a script where FOLDER is not set."""
     still(tmp_path / "a.jpg")
 
-    run = analyze("") if empty == "PATH" else analyze("a.jpg", "--out", "")
+    run = analyze("") if empty == "PATH" else analyze("a.jpg", out="")
 
     assert (run.code, len(run.errors)) == (2, 1)
     assert "an empty one" in run.err
-    assert [path.name for path in tmp_path.iterdir() if path.name != "packs"] == ["a.jpg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
 
 def test_a_pack_that_does_not_exist(analyze, tmp_path):
