@@ -103,6 +103,10 @@ def analyze(
         verbose=verbose or is_one_still,
         validated=validated,
         debug=bool(obj and obj["debug"]),
+        model_sha256={
+            "segmenter": loaded.segmenter.manifest.onnx.sha256,
+            "classifier": loaded.classifier.manifest.onnx.sha256,
+        },
     )
     # Beside the picture: a still is looked at for long, and nothing of it may be hidden.
     overlay = Overlay(validated=validated, placement="beside")

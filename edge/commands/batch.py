@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,12 @@ from edge.commands.batch_report import (
     OUTCOME_OF_STATUS,
     Outcome,
     final_count,
+    is_of_models,
+    kept_of_others,
     one_line,
-    say,
     summary,
 )
+from edge.commands.printing import complain, say, trace
 from edge.commands.progress import Progress
 from edge.errors import DermedgeError, InputError, ModelRefusedError
 from edge.frame import Frame
@@ -55,6 +56,8 @@ class Options:
         verbose: A summary of each picture instead of one line.
         validated: Whether the classifier's manifest says so; else what is said says not.
         debug: Tracebacks.
+        model_sha256: Hash of the ONNX file of ``segmenter`` and ``classifier``; what an earlier
+            run has completed with others is kept with a warning.
     """
 
     png: bool = False
@@ -62,6 +65,7 @@ class Options:
     verbose: bool = False
     validated: bool = False
     debug: bool = False
+    model_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 class Batch:
@@ -86,6 +90,7 @@ class Batch:
         self._outcomes: Counter[Outcome] = Counter()
         self._code = 0
         self._place_is_full = False
+        self._of_others = 0  # kept results of other models than those of this run
 
     def run(self) -> int:
         """Do it all and say the count.
@@ -104,18 +109,21 @@ class Batch:
                 progress.doing(job.name)
                 self._do(job, progress)
                 progress.advance()
+        if self._of_others:
+            complain(kept_of_others(self._of_others))
         not_started = len(self._plan.jobs) - started
         validated = self._options.validated
         say(final_count(self._outcomes, self._plan.skipped, not_started, validated=validated))
         reason = self._stop.reason
         if reason is None:
             return self._code
-        _complain(f"stopped by {reason.words}; every file that was written is complete")
+        complain(f"stopped by {reason.words}; every file that was written is complete")
         return reason.exit_code
 
     def _do(self, job: Job, progress: Progress) -> None:
         if job.is_done and not self._options.overwrite:
             self._outcomes[Outcome.KEPT] += 1
+            self._of_others += not is_of_models(job.first_result, self._options.model_sha256)
             return
         try:
             if job.media.kind == "picture":
@@ -214,7 +222,7 @@ class Batch:
         self._outcomes[outcome] += 1
         if status in _CODE_OF_STATUS:
             self._code = max(self._code, _CODE_OF_STATUS[status])
-            _complain(f"error: {job.name}: {STATUS_WORDS[status].lower()}: {reasons}")
+            complain(f"error: {job.name}: {STATUS_WORDS[status].lower()}: {reasons}")
 
     def _failed(self, error: Exception, name: str | None = None) -> None:
         self._outcomes[Outcome.FAILED] += 1
@@ -225,8 +233,8 @@ class Batch:
             text = f"{name}: unforeseen {type(error).__name__}: {error}; run again with --debug"
         self._code = max(self._code, code)
         if self._options.debug:
-            traceback.print_exception(type(error), error, error.__traceback__)
-        _complain(f"error: {text}")
+            trace("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        complain(f"error: {text}")
 
 
 def _cannot_replace(job: Job, error: OSError) -> InputError:
@@ -235,7 +243,3 @@ def _cannot_replace(job: Job, error: OSError) -> InputError:
         got=error.strerror or str(error),
         next_step="check that folder",
     )
-
-
-def _complain(text: str) -> None:
-    print(" ".join(text.split()), file=sys.stderr, flush=True)

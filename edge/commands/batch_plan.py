@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from edge.errors import InputError, RequestError
-from edge.output_names import OVERLAY_VIDEO
+from edge.output_names import OVERLAY_VIDEO, frame_name
 from edge.sinks.stills import is_finished, still_paths
 from edge.sources.files import MediaFile, list_media, no_media
 from edge.sources.integrity import printable
@@ -31,6 +31,13 @@ class Job:
         if self.media.kind == "video":
             return os.path.exists(self.base / OVERLAY_VIDEO)
         return is_finished(self.base)
+
+    @property
+    def first_result(self) -> Path:
+        """The Result JSON of the picture, or of the video's first frame."""
+        return still_paths(self.base / frame_name(0) if self.media.kind == "video" else self.base)[
+            0
+        ]
 
     @property
     def name(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 
 from edge.result import (
     DISCLAIMER,
@@ -28,7 +29,7 @@ class Outcome(str, Enum):
     NOTHING = "nothing found"
     POOR = "poor quality"
     REFUSED = "model refused"
-    KEPT = "kept from an earlier run"
+    KEPT = "kept from an earlier run (--overwrite does them again)"
     FAILED = "failed"
 
 
@@ -83,10 +84,32 @@ def summary(name: str, result: Result, *, validated: bool) -> str:
     return "\n".join([*lines, f"  {DISCLAIMER}"])
 
 
+def is_of_models(result_path: Path, sha256_of_role: Mapping[str, str]) -> bool:
+    """Whether a kept Result was made by these models; False where it cannot be read.
+
+    Args:
+        result_path: A ``dermedge.result/1`` file.
+        sha256_of_role: Hash of the ONNX file of ``segmenter`` and ``classifier``.
+    """
+    try:
+        engines = json.loads(result_path.read_text(encoding="utf-8"))["engines"]
+        return {role: engines[role]["model_sha256"] for role in sha256_of_role} == sha256_of_role
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def kept_of_others(count: int) -> str:
+    """A warning that results of other models stand among those of this run."""
+    return (
+        f"warning: {count} kept from an earlier run {'was' if count == 1 else 'were'} not made by "
+        "this pack's models; --overwrite does what is kept again"
+    )
+
+
 def final_count(
     outcomes: Counter[Outcome], skipped: Counter[str], not_started: int, *, validated: bool
 ) -> str:
-    """``5 files: 2 with regions, 3 kept from an earlier run; 1 other file (.txt 1) skipped``."""
+    """``5 files: 2 with regions, 3 poor quality; 1 other file (.txt 1) skipped``."""
     total = sum(outcomes.values())
     parts = [f"{outcomes[outcome]} {outcome.value}" for outcome in Outcome if outcomes[outcome]]
     text = f"{total} file{'' if total == 1 else 's'}"
@@ -96,12 +119,6 @@ def final_count(
     if skipped:
         text += f"; {skipped_in_words(skipped)} skipped"
     return f"{text}. {DISCLAIMER}" + ("" if validated else " Classes are unvalidated.")
-
-
-def say(text: str) -> None:
-    """Print to stdout at once, whatever characters its encoding lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _region_lines(region: Region, result: Result, mark: str) -> Iterator[str]:

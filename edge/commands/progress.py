@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from edge.commands.printing import complain
 
 PLAIN_LINE_EVERY_S = 10.0
 
@@ -25,7 +28,7 @@ class Progress:
         self._done = 0
         self._said_s = time.monotonic()
         self._bar: RichProgress | None = None
-        if sys.stderr.isatty() and total > 1:
+        if total > 1 and sys.stderr is not None and sys.stderr.isatty():
             self._bar = RichProgress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -34,7 +37,7 @@ class Progress:
                 console=Console(stderr=True),
                 transient=True,
                 # Printed lines go above the bar, but a redirected stdout keeps its lines.
-                redirect_stdout=sys.stdout.isatty(),
+                redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
             )
             self._task = self._bar.add_task("", total=total)
 
@@ -50,7 +53,8 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal is gone
+                self._bar.stop()
 
     def doing(self, what: str) -> None:
         """Say what is being done now."""
@@ -58,7 +62,7 @@ class Progress:
             self._bar.update(self._task, description=what)
         elif time.monotonic() - self._said_s >= PLAIN_LINE_EVERY_S:
             self._said_s = time.monotonic()
-            print(f"{self._done} of {self._total} done; {what}", file=sys.stderr, flush=True)
+            complain(f"{self._done} of {self._total} done; {what}")
 
     def advance(self) -> None:
         """One step is done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -550,8 +551,29 @@ def test_results_of_an_earlier_run_are_kept(analyze, tmp_path):
     second = analyze(folder)
 
     assert second.code == 0
-    assert "2 kept from an earlier run" in second.out
+    assert second.err == ""
+    assert "2 kept from an earlier run (--overwrite does them again)" in second.out
     assert {n: (second.folder / n).stat().st_mtime_ns for n in second.files()} == before
+
+
+def test_kept_results_of_other_models_are_pointed_out(analyze, tmp_path):
+    folder = tmp_path / "in"
+    still(folder / "a.jpg")
+    clip(folder / "b.webm", frames=2)
+    analyze(folder)
+    other = write_pack(tmp_path / "other", classifier_onnx=nan_classifier())
+    still(folder / "c.jpg", np.zeros((100, 100, 3), np.uint8))
+
+    run = analyze(folder, pack=other)
+
+    assert run.code == 0
+    assert run.errors == [
+        "warning: 2 kept from an earlier run were not made by this pack's models; "
+        "--overwrite does what is kept again"
+    ]
+    assert analyze(folder / "c.jpg", pack=other).err == ""
+    (run.folder / "c.jpg.json").write_text("{}")
+    assert "1 kept from an earlier run was not made" in analyze(folder / "c.jpg").err
 
 
 def test_overwrite_replaces_them(analyze, tmp_path):
@@ -760,6 +782,34 @@ def test_a_pack_that_does_not_exist(analyze, tmp_path):
     run = analyze(still(tmp_path / "a.jpg"), pack=tmp_path / "nopack")
 
     assert (run.code, len(run.errors)) == (2, 1)
+
+
+# --- nobody reads --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reader", ["| head -1 >first", "| true", ">/dev/full", ">&-", "2>&-", "2>/dev/full", ">&- 2>&-"]
+)
+def test_a_batch_outlives_its_reader(tmp_path, tiny_pack, reader):
+    """Good pictures were called failed because the line about them could not be printed."""
+    for name in "ab":
+        still(tmp_path / "in" / f"{name}.jpg")
+    (tmp_path / "in" / "c.jpg").touch()  # fails, and is complained of
+    arguments = ["analyze", tmp_path / "in", "--out", tmp_path / "out", "--pack", tiny_pack]
+    command = shlex.join([sys.executable, "-m", "edge", *map(str, arguments)])
+
+    done = subprocess.run(
+        ["bash", "-c", f"cd {tmp_path}; {command} {reader}; echo ${{PIPESTATUS[0]}} >code"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (tmp_path / "code").read_text() == "3\n"  # that of the empty file alone
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    complaints = [line for line in done.stderr.splitlines() if "c.jpg" not in line]
+    assert complaints == []
+    assert ("0 bytes" in done.stderr) == ("2>" not in reader)
 
 
 # --- being stopped ------------------------------------------------------------------------------
