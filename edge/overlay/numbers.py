@@ -28,7 +28,7 @@ def milliseconds(ms: float) -> str:
 class WorstSoFar:
     """Holds numbers for :data:`HOLD_S` and then shows the largest that came in the meantime.
 
-    Latency and age are thus never shown smaller than they were.
+    A larger number is shown at once: latency and age are never shown smaller than they are.
 
     Args:
         clock: Monotonic seconds.
@@ -49,4 +49,6 @@ class WorstSoFar:
         due = self._shown_at is None or now - self._shown_at >= HOLD_S
         if due or self._shown.keys() != values.keys():
             self._shown, self._worst, self._shown_at = self._worst, {}, now
+        else:
+            self._shown = {name: max(self._shown[name], value) for name, value in values.items()}
         return dict(self._shown)
