@@ -73,6 +73,9 @@ one; a font with bare glyphs and no rules would draw them wrong (OpenType script
 _SHAPED_WITHOUT_RULES = ((0x0E00, 0x0EFF), (0x1100, 0x11FF), (0x1F1E6, 0x1F1FF))
 """Thai, Lao and conjoining jamo: the shaper's own knowledge suffices, but the shaper is needed."""
 
+_REPLACEMENT = "\ufffd"
+"""Stands for a character that was lost before the text came here; fonts draw a question mark."""
+
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI"})
 
 
@@ -168,6 +171,8 @@ class Fonts:
         return self._chosen[key]
 
     def _search(self, text: str, bold: bool) -> Face | None:
+        if _REPLACEMENT in text:
+            return None
         if any(unicodedata.category(c) in ("Cc", "Cn", "Co", "Cs", "Zl", "Zp") for c in text):
             return None
         if needs_shaping(text) and not self.shaping:

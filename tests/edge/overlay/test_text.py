@@ -159,6 +159,13 @@ def test_wrapping_keeps_every_word_and_the_width(typesetter: Typesetter) -> None
     assert cut[-1].text.endswith("…")
 
 
+def test_a_lost_character_is_not_drawn_as_a_question_mark() -> None:
+    """U+FFFD has a glyph in Noto Sans: a question mark in a box."""
+    assert ANY.line("na\ufffdvus", 16, fallback="NEV").text == "NEV"
+    assert ANY.line("na\ufffdvus", 16).text == "navus"
+    assert ANY.line("\ufffd", 16, fallback="\ufffd").text == "-"
+
+
 @settings(deadline=None, max_examples=30)
 @given(text=st.text(max_size=12), width=st.integers(10, 200))
 def test_any_text_gives_a_patch_in_its_width(text: str, width: int) -> None:
