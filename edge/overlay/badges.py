@@ -19,7 +19,7 @@ from edge.overlay.placing import (
     nearest_point,
 )
 from edge.overlay.text import TextPatch, Typesetter
-from edge.result import Region
+from edge.result import Region, percent
 
 UNCERTAIN = "uncertain"
 NOT_CLASSIFIED_WORDS = "not classified"
@@ -27,7 +27,7 @@ NOT_CLASSIFIED_WORDS = "not classified"
 _HEIGHT_EM = 1.5
 _PADDING_EM = 0.35
 _RADIUS_EM = 0.25
-_TEXT_MAX_OF_WIDTH, _TEXT_MAX_AT_LEAST_EM = 0.3, 11
+_TEXT_MAX_OF_WIDTH, _TEXT_MAX_AT_LEAST_EM = 0.3, 13  # 12.6: squamous cell carcinoma
 _WORDS_FOR_UNCLASSIFIED = 4
 """With more unclassified regions than this, their badges are the letter alone."""
 _LEADER_FROM_EM, _LEADER_AMONG_OTHERS_EM = 0.9, 0.4
@@ -51,21 +51,11 @@ class Badge:
     place: int
 
 
-def percent(probability: float) -> str:
-    """A probability as people read it; never 0% or 100%, which no model can know."""
-    if probability >= 0.995:
-        return ">99%"
-    if probability < 0.005:
-        return "<1%"
-    return f"{100 * probability:.0f}%"
-
-
 def place_badges(
     shapes: Sequence[Shape],
     picture_wh: tuple[int, int],
     em_px: int,
     *,
-    panels: Sequence[Rect],
     label_text: Mapping[str, str],
     typesetter: Typesetter,
     lesions: LesionMap,
@@ -77,7 +67,6 @@ def place_badges(
         shapes: Regions in letter order.
         picture_wh: Size of the drawn picture in pixels.
         em_px: Text size.
-        panels: Parts of the picture that a panel covers.
         label_text: Display text of labels; a label without one is shown as its code.
         typesetter: Sets the words.
         lesions: Where the lesions of ``shapes`` are.
@@ -101,7 +90,6 @@ def place_badges(
                 lesions=lesions,
                 others=[other for other in shapes if other is not shape],
                 badges=[badge.rect for badge in badges],
-                panels=panels,
                 previous=previous.get(shape.region.letter),
             )
             cost += _LETTER_ONLY_COST if texts and not choice else 0.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-Placement = Literal["beside", "inside", "below"]
+Placement = Literal["beside", "below"]
 Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels of the drawn picture, half-open."""
 
@@ -21,8 +21,12 @@ EM_MIN_PX = 16
 _PICTURE_MIN_WH = (800, 454)
 """Smaller pictures are enlarged until they reach one of the two."""
 
-_LEGEND_WIDTH_EM = 15
-_LEGEND_BELOW_EM = 12
+BESIDE_WIDTH_EM = 19
+"""As a letter, ``squamous cell carcinoma`` in bold (12.6 em in Noto Sans) and ``>99%`` need."""
+
+BELOW_WIDTH_EM, _BELOW_HEIGHT_EM = 50, 8.1
+"""Two such columns and a narrower one of notes, each for four regions."""
+
 _DISCLAIMER_WIDTH_EM = 24
 _BAND_EM = 1.7
 _WIDE, _STRIP = 1.55, 2.4
@@ -37,10 +41,9 @@ class Layout:
         canvas_wh: Size of the drawn picture; both even, as video wants it.
         scale: Drawn pixels per frame pixel.
         em_px: Text size, pixels per em.
-        placement: Where the legend is: ``beside`` the picture, ``inside`` it (at the right, or in
-            a corner where it hides less), or ``below`` it.
+        placement: Where the legend is: ``beside`` the picture or ``below`` it, never over it.
         picture: The part with the frame's pixels.
-        legend: The most that the legend may take; for ``inside``, at the right side.
+        legend: The legend's part.
         band: The strip with the disclaimer; nothing else is drawn over it.
     """
 
@@ -60,9 +63,10 @@ def layout_for(frame_wh: tuple[int, int], placement: Placement | None = None) ->
 
     Args:
         frame_wh: Width and height of the frame, in pixels.
-        placement: Where the legend goes. By default beside pictures up to 3:2, which together fill
-            a wide screen; inside wider ones, which fill it alone; below panoramas. ``beside``
-            means below for a panorama, too: neither hides any of the picture.
+        placement: Where the legend goes. By default beside pictures up to 3:2, and below wider
+            ones: either way it hides no skin, whatever is found, and the picture stays larger on
+            a screen of its own shape than with the legend at the other side. ``beside`` means
+            below for a panorama, too.
 
     Raises:
         ValueError: A side is smaller than one pixel.
@@ -72,12 +76,12 @@ def layout_for(frame_wh: tuple[int, int], placement: Placement | None = None) ->
         raise ValueError(f"frame_wh must be at least 1x1, but got {width}x{height}")
     aspect = width / height
     if placement is None:
-        placement = "beside" if aspect < _WIDE else "inside"
+        placement = "beside" if aspect < _WIDE else "below"
     if aspect > _STRIP:
         placement = "below"
-    elif aspect < 1.0 and placement == "inside":
-        placement = "beside"  # the legend would take most of a narrow picture
     scale = max(1.0, min(_PICTURE_MIN_WH[0] / width, _PICTURE_MIN_WH[1] / height))
+    if placement == "below":
+        scale = max(1.0, BELOW_WIDTH_EM * EM_MIN_PX / width)
     for _ in range(40):
         layout = _arranged(frame_wh, scale, placement)
         too_long = max(layout.canvas_wh) / LONG_SIDE_MAX_PX
@@ -87,34 +91,19 @@ def layout_for(frame_wh: tuple[int, int], placement: Placement | None = None) ->
     return layout
 
 
-def overlay_size(frame_wh: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the drawn picture for frames of ``frame_wh``."""
-    return layout_for(frame_wh).canvas_wh
-
-
 def _arranged(frame_wh: tuple[int, int], scale: float, placement: Placement) -> Layout:
     width, height = (max(1, round(side * scale)) for side in frame_wh)
-    columns = 50 if placement != "beside" else 50 - _LEGEND_WIDTH_EM
-    lines = 30 - _BAND_EM if placement != "below" else 12
-    em = max(EM_MIN_PX, round(min(height / lines, width / columns)))
-    if placement == "below":
-        em = max(EM_MIN_PX, width // columns)
-    band_px, margin = round(_BAND_EM * em), em // 2
-    legend_px = _LEGEND_WIDTH_EM * em
     if placement == "beside":
-        canvas_w = _even(max(width + legend_px, _DISCLAIMER_WIDTH_EM * em))
+        em = max(EM_MIN_PX, round(min(height / (30 - _BAND_EM), width / (50 - BESIDE_WIDTH_EM))))
+        canvas_w = _even(max(width + BESIDE_WIDTH_EM * em, _DISCLAIMER_WIDTH_EM * em))
         body_px = max(height, EM_MIN_PX * 28)
         legend = (width, 0, canvas_w, body_px)
-    elif placement == "inside":
-        canvas_w = _even(max(width, _DISCLAIMER_WIDTH_EM * em))
-        body_px = height
-        right = width - margin
-        legend = (max(0, right - legend_px), margin, right, max(margin + 1, height - margin))
     else:
-        canvas_w = _even(max(width, _DISCLAIMER_WIDTH_EM * em))
-        body_px = height + _LEGEND_BELOW_EM * em
+        em = max(EM_MIN_PX, width // BELOW_WIDTH_EM)
+        canvas_w = _even(max(width, BELOW_WIDTH_EM * em))
+        body_px = height + round(_BELOW_HEIGHT_EM * em)
         legend = (0, height, canvas_w, body_px)
-    canvas_h = _even(body_px + band_px)
+    canvas_h = _even(body_px + round(_BAND_EM * em))
     top = (body_px - height) // 2 if placement == "beside" else 0
     return Layout(
         frame_wh=frame_wh,

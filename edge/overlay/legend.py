@@ -1,32 +1,33 @@
-"""The legend: as much as there is room for, and inside a picture where it hides no lesion."""
+"""The legend: as much as there is room for, beside or below the picture, over no skin."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.overlay.badges import baseline_in, draw_letter, letter_size
 from edge.overlay.layout import Layout, Rect
-from edge.overlay.outline import Shape
 from edge.overlay.paint import Painter, Pixels, shade
 from edge.overlay.palette import SOFT_INK, region_colour
 from edge.overlay.rows import DETAILS, ROW_HEIGHT_EM, Facts, Row, rows_for
 from edge.overlay.text import Typesetter
 from edge.result import Result
 
-_MARGIN_EM = 0.5
-_INDENT_EM = 1.9
-_COLUMN_EM = 15
-_INSIDE_OPACITY = 0.85
+_MARGIN_EM, _MARGIN_BELOW_EM = 0.5, 0.4
+_INDENT_EM, _RIGHT_GAP_EM = 1.75, 0.4
+_NOTES_EM = 13.5
+"""Width of the column of notes in a legend below: as the longest fixed words need."""
 
-_MAY_HIDE = 0.1
-"""How much of one lesion's box may lie under the legend before it moves or shrinks."""
+_COLUMNS_BELOW = 3
 
-_STAGES_BELOW_HEIGHT = 0.6
-"""A legend inside the picture is not made taller than this for the table of stages."""
+
+@dataclass(frozen=True)
+class Column:
+    """Rows below one another, between two edges in pixels of the drawn picture."""
+
+    left: int
+    right: int
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -35,110 +36,140 @@ class LegendPlan:
 
     Attributes:
         place: The panel, in pixels of the drawn picture.
-        columns: The rows of each column.
+        top: Upper edge of the first rows.
+        columns: The rows and where they are.
     """
 
     place: Rect
-    columns: tuple[tuple[Row, ...], ...]
+    top: int
+    columns: tuple[Column, ...]
 
 
-class Legend:
-    """Plans and draws legends; in a stream it stays where it is as long as it hides nothing."""
+def plan_legend(result: Result, facts: Facts, layout: Layout) -> LegendPlan:
+    """Choose the rows: every region's first class, and of the rest what there is room for."""
+    x0, y0, x1, y1 = layout.legend
+    em = layout.em_px
+    if layout.placement == "beside":
+        margin = round(_MARGIN_EM * em)
+        rows = _rows_beside(result, facts, (y1 - y0) / em - 2 * _MARGIN_EM)
+        column = Column(x0 + margin, x1 - margin, tuple(rows))
+        return LegendPlan(layout.legend, y0 + margin, (column,))
+    top, bottom = (y + sign * round(_MARGIN_BELOW_EM * em) for y, sign in ((y0, 1), (y1, -1)))
+    columns = _rows_below(result, facts, (bottom - top) / em)
+    edges = _edges_below(x0, x1, em)
+    placed = (Column(a, b, tuple(rows)) for (a, b), rows in zip(edges, columns, strict=False))
+    return LegendPlan(layout.legend, top, tuple(placed))
+
+
+def note_width(layout: Layout) -> int:
+    """Longest advance in pixels of a note's words."""
+    x0, _, x1, _ = layout.legend
+    if layout.placement == "beside":
+        return x1 - x0 - 2 * round(_MARGIN_EM * layout.em_px)
+    left, right = _edges_below(x0, x1, layout.em_px)[0]
+    return right - left
+
+
+def _edges_below(x0: int, x1: int, em_px: int) -> list[tuple[int, int]]:
+    """Left and right edge of each column below the picture: notes first, then regions."""
+    margin = round(_MARGIN_EM * em_px)
+    first = x0 + round(_NOTES_EM * em_px)
+    second = first + (x1 - margin - first) // 2
+    return [(x0 + margin, first), (first + margin, second), (second + margin, x1 - margin)]
+
+
+def _rows_beside(result: Result, facts: Facts, room_em: float) -> list[Row]:
+    for detail in DETAILS:
+        rows = rows_for(result, facts, detail)
+        if _height_em(rows) <= room_em:
+            return rows
+    return _shortened(rows, room_em)
+
+
+def _rows_below(result: Result, facts: Facts, room_em: float) -> list[list[Row]]:
+    """Notes and, right of them, regions and the table of stages; at most three columns."""
+    for detail in DETAILS:
+        rows = rows_for(result, facts, detail)
+        blocks = _blocks(rows)
+        notes = [row for block in blocks if len(block) == 1 for row in block if _is_note(row)]
+        others = [block for block in blocks if not (len(block) == 1 and _is_note(block[0]))]
+        columns = [*_in_columns([[row] for row in notes], room_em), *_in_columns(others, room_em)]
+        if len(columns) <= _COLUMNS_BELOW:
+            return columns
+    answers = _in_columns(others, room_em)
+    missing = sum(len(column) for column in answers[_COLUMNS_BELOW - 1 :])
+    more = [_more(missing)] if missing else []
+    while notes and _height_em(notes + more) > room_em:
+        notes.pop()
+    return [notes + more, *answers[: _COLUMNS_BELOW - 1]]
+
+
+def _shortened(rows: Sequence[Row], room_em: float) -> list[Row]:
+    """The first rows, and how many regions are missing."""
+    kept = list(rows)
+    while kept and _height_em(kept) + ROW_HEIGHT_EM["note"] > room_em:
+        kept.pop()
+    missing = sum(row.kind == "region" for row in rows[len(kept) :])
+    return [*kept, _more(missing)] if missing else kept
+
+
+def _more(regions: int) -> Row:
+    return Row("note", f"{regions} more: see the picture", colour=SOFT_INK)
+
+
+def _is_note(row: Row) -> bool:
+    return row.kind in ("heading", "note")
+
+
+def _height_em(rows: Sequence[Row]) -> float:
+    return sum(ROW_HEIGHT_EM[row.kind] for row in rows)
+
+
+def _in_columns(blocks: Sequence[Sequence[Row]], room_em: float) -> list[list[Row]]:
+    """Blocks in columns of at most ``room_em``; none of them is torn apart."""
+    columns: list[list[Row]] = []
+    for block in blocks:
+        if not columns or _height_em([*columns[-1], *block]) > room_em:
+            columns.append([])
+        columns[-1] += block
+    return columns
+
+
+def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
+    """A region with its lesser classes, the table of stages; any other row alone."""
+    blocks: list[list[Row]] = []
+    for row in rows:
+        if blocks and row.kind in ("class", "pair"):
+            blocks[-1].append(row)
+        else:
+            blocks.append([row])
+    return blocks
+
+
+class LegendPainter:
+    """Draws planned legends."""
 
     def __init__(self, painter: Painter, typesetter: Typesetter) -> None:
         self._painter = painter
         self._typesetter = typesetter
-        self._last: tuple[int, int] | None = None
-        self._last_letters: tuple[str, ...] = ()
 
-    def plan(
-        self,
-        result: Result,
-        facts: Facts,
-        layout: Layout,
-        shapes: Sequence[Shape],
-        *,
-        stream: bool,
-    ) -> LegendPlan | None:
-        """Choose rows and place.
-
-        Returns:
-            ``None`` where a legend inside the picture has nothing to add to the banner.
-        """
-        if layout.placement == "inside":
-            if result.status != "ok":
-                return None
-            return self._plan_inside(result, facts, layout, shapes, stream)
-        x0, y0, x1, y1 = layout.legend
-        em = layout.em_px
-        count = max(1, (x1 - x0) // (_COLUMN_EM * em)) if layout.placement == "below" else 1
-        height_em = (y1 - y0) / em
-        for detail in DETAILS[:-1]:
-            columns = _in_columns(rows_for(result, facts, detail), height_em)
-            if len(columns) <= count:
-                break
-        else:
-            rows = _shortened(rows_for(result, facts, DETAILS[-2]), count * (height_em - 2))
-            columns = _in_columns(rows, height_em)
-        return LegendPlan(layout.legend, tuple(tuple(rows) for rows in columns[:count]))
-
-    def draw(self, canvas: Pixels, plan: LegendPlan, layout: Layout) -> list[tuple[Row, Rect]]:
+    def draw(self, canvas: Pixels, plan: LegendPlan, em_px: int) -> list[tuple[Row, Rect]]:
         """Draw a planned legend into the canvas, in place.
 
         Returns:
             Each row with its rectangle.
         """
-        x0, y0, x1, _ = plan.place
-        em, margin = layout.em_px, round(_MARGIN_EM * layout.em_px)
-        shade(canvas, plan.place, opacity=_INSIDE_OPACITY if layout.placement == "inside" else 1.0)
-        width = min(x1 - x0, 2 * _COLUMN_EM * em) if len(plan.columns) < 2 else _COLUMN_EM * em
+        shade(canvas, plan.place, opacity=1.0)
         drawn = []
-        for index, rows in enumerate(plan.columns):
-            left, y = x0 + index * width, y0 + margin
-            for row in rows:
-                bottom = y + round(ROW_HEIGHT_EM[row.kind] * em)
-                rect = (left + margin, y, min(left + width, x1) - margin, bottom)
-                self._draw_row(canvas, rect, row, em)
+        for column in plan.columns:
+            y = plan.top
+            for row in column.rows:
+                bottom = y + round(ROW_HEIGHT_EM[row.kind] * em_px)
+                rect = (column.left, y, column.right, bottom)
+                self._draw_row(canvas, rect, row, em_px)
                 drawn.append((row, rect))
                 y = bottom
         return drawn
-
-    def _plan_inside(
-        self,
-        result: Result,
-        facts: Facts,
-        layout: Layout,
-        shapes: Sequence[Shape],
-        stream: bool,
-    ) -> LegendPlan:
-        letters = tuple(region.letter for region in result.regions or ())
-        if not stream or letters != self._last_letters:
-            self._last, self._last_letters = None, letters
-        best: tuple[float, int, int, LegendPlan] | None = None  # hidden, level, corner, plan
-        room_px = layout.legend[3] - layout.legend[1]
-        for level, detail in enumerate(DETAILS):
-            if self._last is not None and level < self._last[0]:
-                continue
-            rows = rows_for(result, facts, detail)
-            height = round(_height_em(rows) * layout.em_px)
-            if height > room_px * (_STAGES_BELOW_HEIGHT if detail.stages else 1.0):
-                continue
-            corners = _corners(layout, height)
-            hidden = _hidden(corners, shapes)
-            if self._last is not None and hidden[self._last[1]] <= _MAY_HIDE:
-                corner = self._last[1]
-            else:
-                corner = int(np.argmin(hidden))
-            if best is None or hidden[corner] < best[0] - _MAY_HIDE / 2:
-                plan = LegendPlan(corners[corner], (tuple(rows),))
-                best = float(hidden[corner]), level, corner, plan
-            if best[0] <= _MAY_HIDE / 2:
-                break
-        if best is None:
-            rows = rows_for(result, facts, DETAILS[-1])
-            return LegendPlan(layout.legend, (tuple(rows),))
-        self._last = best[1], best[2]
-        return best[3]
 
     def _draw_row(self, canvas: Pixels, rect: Rect, row: Row, em_px: int) -> None:
         x0, y0, x1, y1 = rect
@@ -151,7 +182,7 @@ class Legend:
             right = typesetter.line(row.right, em_px, bold=row.bold)
             x1 -= right.advance
             painter.text(canvas, right, x1, baseline, row.colour)
-            x1 -= em_px // 2
+            x1 -= round(_RIGHT_GAP_EM * em_px)
         if row.letter is not None:
             width, height = letter_size(row.letter, em_px, typesetter)
             top = (y0 + y1 - height) // 2
@@ -177,60 +208,3 @@ class Legend:
             room = max(em_px, end - left - em_px // 4)
             words = self._typesetter.line(name, em_px, max_width=room)
             self._painter.text(canvas, words, left, baseline, row.colour)
-
-
-def _height_em(rows: Sequence[Row]) -> float:
-    return 2 * _MARGIN_EM + sum(ROW_HEIGHT_EM[row.kind] for row in rows)
-
-
-def _shortened(rows: Sequence[Row], height_em: float) -> list[Row]:
-    """The first rows, and how many regions are missing."""
-    kept = list(rows)
-    while kept and _height_em(kept) + ROW_HEIGHT_EM["note"] > height_em:
-        kept.pop()
-    missing = sum(row.kind == "region" for row in rows[len(kept) :])
-    return [*kept, Row("note", f"{missing} more: see the picture", colour=SOFT_INK)]
-
-
-def _in_columns(rows: Sequence[Row], height_em: float) -> list[list[Row]]:
-    """Rows in columns of at most ``height_em``; what belongs together stays together."""
-    columns: list[list[Row]] = [[]]
-    for block in _blocks(rows):
-        if columns[-1] and _height_em([*columns[-1], *block]) > height_em:
-            columns.append([])
-        columns[-1] += block
-    return columns
-
-
-def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
-    """A region with its lesser classes, the table of stages; any other row alone."""
-    blocks: list[list[Row]] = []
-    for row in rows:
-        if row.kind == "class" or (row.kind == "pair" and blocks):
-            blocks[-1].append(row)
-        else:
-            blocks.append([row])
-    return blocks
-
-
-def _hidden(places: Sequence[Rect], shapes: Sequence[Shape]) -> NDArray[np.float64]:
-    """For each place, the sum over all lesions of the part of their box that lies under it.
-
-    Parts and not pixels: a legend over one tiny mole hides a whole lesion.
-    """
-    if not shapes:
-        return np.zeros(len(places))
-    box = np.array([shape.box_xyxy for shape in shapes])
-    place = np.array(places, dtype=np.float64)[:, None]
-    sides = np.minimum(place[..., 2:], box[:, 2:]) - np.maximum(place[..., :2], box[:, :2])
-    under = np.prod(np.maximum(sides, 0), axis=2) / np.prod(box[:, 2:] - box[:, :2], axis=1)
-    total: NDArray[np.float64] = under.sum(axis=1)
-    return total
-
-
-def _corners(layout: Layout, height: int) -> list[Rect]:
-    """Places of a legend inside the picture, the usual one first."""
-    x0, y0, x1, y1 = layout.legend
-    left = layout.picture[0] + layout.picture[2] - x1
-    spans = ((x0, x1), (left, left + x1 - x0))
-    return [(a, top, b, top + height) for top in (y0, y1 - height) for a, b in spans]

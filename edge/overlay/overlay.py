@@ -15,14 +15,14 @@ from edge.overlay.band import Reading, draw_band
 from edge.overlay.banner import draw_banner, sentence
 from edge.overlay.fonts import Fonts
 from edge.overlay.layout import Layout, Placement, Rect, layout_for
-from edge.overlay.legend import Legend, LegendPlan
+from edge.overlay.legend import LegendPainter, note_width, plan_legend
 from edge.overlay.numbers import WorstSoFar, duration, milliseconds
 from edge.overlay.outline import Shape, draw_outlines, shape_of
 from edge.overlay.paint import Painter, shade
 from edge.overlay.placing import LesionMap
 from edge.overlay.rows import Facts, Row
 from edge.overlay.text import Typesetter
-from edge.result import Result, Stage
+from edge.result import UNVALIDATED, Result, Stage
 
 Pixels = NDArray[np.uint8]
 
@@ -33,14 +33,12 @@ class Drawn:
 
     Attributes:
         layout: The fixed parts.
-        legend: The panel as it was drawn, or ``None`` where the banner says all.
         rows: The legend's lines with their places.
         badges: Letter and place of each badge.
         banner: The words about a missing answer, or ``None``.
     """
 
     layout: Layout
-    legend: Rect | None
     rows: tuple[tuple[Row, Rect], ...]
     badges: tuple[tuple[str, Rect], ...]
     banner: Rect | None
@@ -70,7 +68,7 @@ class Overlay:
         self._placement = placement
         self._typesetter = Typesetter(fonts)
         self._painter = Painter()
-        self._legend = Legend(self._painter, self._typesetter)
+        self._legend = LegendPainter(self._painter, self._typesetter)
         self._times = WorstSoFar(clock)
         self._stage_times = WorstSoFar(clock)
         self._canvas: Pixels | None = None
@@ -92,28 +90,23 @@ class Overlay:
         result: Result,
         *,
         age_ms: float | None = None,
-        result_age_ms: float | None = None,
         view: str | None = None,
-        outlines: bool = True,
         durations_ms: Mapping[Stage, float] | None = None,
-        notes: Sequence[str] = (),
         out: Pixels | None = None,
     ) -> Pixels:
         """Draw ``result`` over ``pixels``.
 
         The drawn picture is larger than the frame by the disclaimer's strip, and by the legend
-        where that stands beside or below; see :meth:`size_for`.
+        beside or below; see :meth:`size_for`.
 
         Args:
             pixels: HxWx3 uint8 RGB; read only.
             result: What was found, with coordinates of a frame of this size.
             age_ms: Time since the picture was taken; ``None`` for a still. Shown as a lower bound
                 where only the frame's arrival is known.
-            result_age_ms: Time since the analysed picture was taken, where that is another one.
             view: ``paired`` or ``live``, shown by name; ``None`` for a still.
-            outlines: False hides outlines and badges (a moving live view); the legend says so.
-            durations_ms: Stages measured outside the analysis (draw, present), shown beside it.
-            notes: Further short lines for the legend, where there is room.
+            durations_ms: Stages measured outside the analysis (draw, present: of the picture
+                before), shown beside it.
             out: Buffer of the drawn size to draw into.
 
         Returns:
@@ -131,23 +124,22 @@ class Overlay:
         _put_frame(pixels, canvas, picture, layout)
         shapes = [
             shape_of(region, layout.scale, _size_wh(picture), layout.em_px)
-            for region in (result.regions or () if outlines else ())
+            for region in result.regions or ()
         ]
         lesions = LesionMap(shapes, _size_wh(picture), layout.em_px)
         stream = age_ms is not None or view is not None
-        left_out = self._draw_band(canvas, layout, result, age_ms, result_age_ms, view)
-        facts = self._facts(result, layout, left_out, outlines, durations_ms, notes, stream)
-        plan = self._legend.plan(result, facts, layout, shapes, stream=stream)
-        badges = self._place_badges(picture, layout, result, shapes, lesions, plan, stream)
+        left_out = self._draw_band(canvas, layout, result, age_ms, view)
+        facts = self._facts(result, layout, left_out, durations_ms, stream)
+        plan = plan_legend(result, facts, layout)
+        badges = self._place_badges(picture, layout, result, shapes, lesions, stream)
         draw_outlines(picture, shapes, layout.em_px)
         draw_leaders(picture, badges, layout.em_px)
-        rows = self._legend.draw(canvas, plan, layout) if plan is not None else []
+        rows = self._legend.draw(canvas, plan, layout.em_px)
         banner = draw_banner(picture, result, layout.em_px, self._painter, self._typesetter)
         for badge in badges:
             draw_badge(picture, badge, layout.em_px, self._painter, self._typesetter)
         self._drawn = Drawn(
             layout,
-            plan.place if plan is not None else None,
             tuple(rows),
             tuple((b.shape.region.letter, _moved(b.rect, layout.picture)) for b in badges),
             None if banner is None else _moved(banner, layout.picture),
@@ -173,10 +165,9 @@ class Overlay:
         layout: Layout,
         result: Result,
         age_ms: float | None,
-        result_age_ms: float | None,
         view: str | None,
     ) -> list[Reading]:
-        values = {"age": age_ms, "result age": result_age_ms}
+        values = {"age": age_ms}
         if result.status != "no_live_image":  # an old answer's latency would look alive
             values["analysis"] = result.timings_ms.get(Stage.TOTAL)
         known = {name: value for name, value in values.items() if value is not None}
@@ -198,25 +189,21 @@ class Overlay:
         result: Result,
         layout: Layout,
         left_out: Sequence[Reading],
-        outlines: bool,
         durations_ms: Mapping[Stage, float] | None,
-        notes: Sequence[str],
         stream: bool,
     ) -> Facts:
-        x0, _, x1, _ = layout.legend
         lines = [
             patch.text
             for reason in result.reasons
+            if reason != UNVALIDATED  # the legend has its own words for it
             for patch in self._typesetter.wrap(
-                sentence(reason), layout.em_px, min(x1 - x0, 15 * layout.em_px) - layout.em_px, 4
+                sentence(reason), layout.em_px, note_width(layout), 4
             )
         ]
         lines += [
             f"{reading.name} {'at least ' if reading.lower_bound else ''}{reading.value}"
             for reading in left_out
         ]
-        if not outlines and result.regions:
-            lines.insert(0, "Outlines hidden: moving")
         stages = {**result.timings_ms, **(durations_ms or {})}
         if result.status == "no_live_image":
             stages.clear()
@@ -224,7 +211,7 @@ class Overlay:
         if stream:
             named = self._stage_times.update(named)
         table = tuple((name, milliseconds(ms)) for name, ms in named.items())
-        return Facts(self._validated, (*lines, *notes), table)
+        return Facts(self._validated and UNVALIDATED not in result.reasons, tuple(lines), table)
 
     def _place_badges(
         self,
@@ -233,16 +220,12 @@ class Overlay:
         result: Result,
         shapes: Sequence[Shape],
         lesions: LesionMap,
-        plan: LegendPlan | None,
         stream: bool,
     ) -> list[Badge]:
-        # Only a legend inside the picture is in a badge's way; there the two share their origin.
-        inside = plan is not None and layout.placement == "inside"
         badges = place_badges(
             shapes,
             _size_wh(picture),
             layout.em_px,
-            panels=[plan.place] if plan is not None and inside else [],
             label_text=result.label_text,
             typesetter=self._typesetter,
             lesions=lesions,

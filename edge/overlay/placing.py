@@ -1,4 +1,4 @@
-"""Chooses a place for each badge: near its region, but on no lesion, badge or panel if possible."""
+"""Chooses a place for each badge: near its region, but on no lesion and no badge if possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.overlay.outline import Points, Shape
 CLEAR_COST = 2.0
 """A place below this cost covers nothing."""
 
-_LESION_COST, _BADGE_COST, _PANEL_COST = 100.0, 100.0, 200.0
+_LESION_COST, _BADGE_COST = 100.0, 100.0
 _NEAR_ANOTHER_COST = 1.2
 _SAME_PLACE_BONUS = 1.5
 _CELLS_PER_EM = 4.0
@@ -72,7 +72,6 @@ def best_place(
     lesions: LesionMap,
     others: Sequence[Shape],
     badges: Sequence[Rect],
-    panels: Sequence[Rect],
     previous: int | None,
 ) -> tuple[Rect, float, int]:
     """The cheapest place for one badge.
@@ -85,7 +84,6 @@ def best_place(
         lesions: What not to cover.
         others: The other regions: beside one of them, a badge would seem to be its own.
         badges: Badges already placed.
-        panels: Parts of the picture under a panel.
         previous: The place's number in the last picture of a stream: a badge jumps only when
             that is clearly better.
 
@@ -95,9 +93,8 @@ def best_place(
     rects, costs = _candidates(shape, size_wh, picture_wh, em_px)
     costs += _LESION_COST * lesions.fraction(rects)
     costs += _NEAR_ANOTHER_COST * _near(rects, others, em_px / 2)
-    taken = [(*rect, _BADGE_COST) for rect in badges] + [(*rect, _PANEL_COST) for rect in panels]
-    if taken:
-        costs += _covering_cost(rects, np.array(taken), max(1, em_px // 6))
+    if badges:
+        costs += _BADGE_COST * _covering(rects, np.array(badges), max(1, em_px // 6))
     if previous is not None and previous < len(costs):
         costs[previous] -= _SAME_PLACE_BONUS
     best = int(np.argmin(costs))
@@ -175,14 +172,14 @@ def _grid(size_wh: tuple[int, int], picture_wh: tuple[int, int]) -> NDArray[np.f
     return np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
 
 
-def _covering_cost(
-    rects: NDArray[np.int64], others: NDArray[np.float64], apart_px: int
+def _covering(
+    rects: NDArray[np.int64], others: NDArray[np.int64], apart_px: int
 ) -> NDArray[np.float64]:
-    """Cost of lying on or near the others (Mx5: rectangle and weight)."""
+    """Share of each rectangle that lies on or near the others (Mx4), and a tenth per touch."""
     low = np.maximum(rects[:, None, :2], others[None, :, :2] - apart_px)
-    high = np.minimum(rects[:, None, 2:], others[None, :, 2:4] + apart_px)
+    high = np.minimum(rects[:, None, 2:], others[None, :, 2:] + apart_px)
     sides = np.maximum(high - low, 0)
     shared = sides[..., 0] * sides[..., 1]
     own = max(1, int((rects[0, 2] - rects[0, 0]) * (rects[0, 3] - rects[0, 1])))
-    cost: NDArray[np.float64] = (shared / own + 0.1 * (shared > 0)) @ others[:, 4]
-    return cost
+    covering: NDArray[np.float64] = (shared / own + 0.1 * (shared > 0)).sum(axis=1)
+    return covering

@@ -1,8 +1,6 @@
 """What the legend says: its lines, in order of what can be left out first.
 
-With many regions the table of stages goes first, then colour numbers, then the lesser classes. On
-a legend that stands inside the picture the region's lines may go altogether, where they would hide
-skin: the badges say the first class too.
+With many regions the table of stages goes first, then colour numbers, then the lesser classes.
 """
 
 from __future__ import annotations
@@ -11,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.overlay.badges import UNCERTAIN, percent
+from edge.overlay.badges import UNCERTAIN
 from edge.overlay.palette import INK, SOFT_INK, STATUS_COLOURS, WARNING, Colour
-from edge.result import STATUS_WORDS, Region, RegionColour, Result
+from edge.result import STATUS_WORDS, Region, RegionColour, Result, percent
 
 UNVALIDATED = "Classes: unvalidated model"
 HEALTHY_CAVEAT = "does not mean healthy skin"
@@ -24,9 +22,9 @@ Kind = Literal["heading", "region", "class", "note", "pair"]
 ROW_HEIGHT_EM: Mapping[Kind, float] = {
     "heading": 1.7,
     "region": 1.75,
-    "class": 1.35,
-    "note": 1.35,
-    "pair": 1.35,
+    "class": 1.3,
+    "note": 1.3,
+    "pair": 1.2,
 }
 
 
@@ -61,7 +59,7 @@ class Facts:
 
     Attributes:
         validated: False where the classifier is not validated: said on every legend with classes.
-        lines: Further short notes: readings that the band had no room for, the caller's notes.
+        lines: Further short notes: reasons, readings that the band had no room for.
         stages: Name and milliseconds of each stage, as text.
     """
 
@@ -88,7 +86,6 @@ DETAILS = (
     Detail(classes=2),
     Detail(classes=1, tone=True),
     Detail(classes=1),
-    Detail(classes=0),
 )
 """From everything to what must be said in any case."""
 
@@ -116,7 +113,7 @@ def _head(result: Result, facts: Facts) -> Iterator[Row]:
 
 
 def _region(region: Region, detail: Detail, result: Result) -> Iterator[Row]:
-    if not region.classified or detail.classes < 1:
+    if not region.classified:
         return
     classes: Sequence[tuple[str, str, str]] = [
         (result.label_text.get(c.label, c.label), c.label, percent(c.probability))

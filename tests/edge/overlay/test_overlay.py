@@ -14,7 +14,7 @@ from edge.overlay.fonts import Fonts
 from edge.overlay.layout import LONG_SIDE_MAX_PX, Rect, layout_for
 from edge.overlay.overlay import Overlay
 from edge.overlay.text import Typesetter
-from edge.result import DISCLAIMER, STATUS_WORDS, Result, Stage, Status
+from edge.result import DISCLAIMER, STATUS_WORDS, UNVALIDATED, Result, Stage, Status
 from models.phantom import random_spec, render
 
 ALL: tuple[Status, ...] = tuple(STATUS_WORDS)
@@ -79,7 +79,8 @@ def test_the_disclaimer_is_always_there(status: Status, size_wh: tuple[int, int]
 
 def test_the_disclaimer_test_can_fail() -> None:
     drawn = Overlay().draw(frame_of((800, 480)), result_with("ok", (800, 480))).copy()
-    drawn[484:500, 40:60] = 0
+    top = layout_for((800, 480)).band[1]
+    drawn[top + 4 : top + 20, 40:60] = 0
     assert not disclaimer_in(drawn, (800, 480))
 
 
@@ -158,35 +159,31 @@ def test_nothing_overflows_or_overlaps(size_wh: tuple[int, int], count: int) -> 
     assert len(parts.badges) == count
     for _, badge in parts.badges:
         assert inside(badge, parts.layout.picture)
-        if parts.legend is not None and parts.layout.placement == "inside":
-            assert not overlap(badge, parts.legend)
     for (_, one), (_, other) in combinations(parts.badges, 2):
         assert not overlap(one, other)
-    assert parts.legend is not None
     rows = [rect for _, rect in parts.rows]
     assert rows
     for row in rows:
-        assert inside(row, parts.legend)
+        assert inside(row, parts.layout.legend)
     for one, other in combinations(rows, 2):
         assert not overlap(one, other)
 
 
 def test_words_stay_inside_their_rows() -> None:
-    """Drawn with an empty picture around it, the legend has no ink outside its panel."""
+    """The legend has no ink outside its rows."""
     size_wh = (800, 480)
     overlay = Overlay()
-    frame = np.zeros((480, 800, 3), np.uint8)
     regions = some_regions(size_wh, 3, classes=(("ACK", 0.9), ("NEV", 0.05), ("SEK", 0.03)))
-    drawn = overlay.draw(frame, make_result(size_wh, regions), age_ms=1.0, view="paired")
+    drawn = overlay.draw(frame_of(size_wh), make_result(size_wh, regions), age_ms=1.0)
     parts = overlay.drawn
-    assert parts is not None and parts.legend is not None
-    x0, y0, x1, y1 = parts.legend
-    border = drawn.copy()
-    border[y0:y1, x0:x1] = 0
-    for _, (bx0, by0, bx1, by1) in parts.badges:
-        border[by0 : by1 + 1, bx0 : bx1 + 1] = 0
-    near = border[max(0, y0 - 6) : y1 + 6, max(0, x0 - 6) : x1 + 6]
-    assert near.max() < 60
+    assert parts is not None
+    between = np.zeros(drawn.shape[:2], bool)
+    x0, y0, x1, y1 = parts.layout.legend
+    between[y0:y1, x0:x1] = True
+    for _, (rx0, ry0, rx1, ry1) in parts.rows:
+        assert drawn[ry0:ry1, rx0:rx1].max() > 150
+        between[ry0:ry1, rx0:rx1] = False
+    assert drawn[between].max() < 60
 
 
 def test_thirty_regions_on_a_wide_frame() -> None:
@@ -252,18 +249,6 @@ def test_steady_drawing_allocates_no_frame() -> None:
     assert peak < frame.nbytes / 4
 
 
-def test_a_moving_view_shows_no_outlines_and_says_why() -> None:
-    size_wh = (640, 480)
-    overlay = Overlay()
-    result = make_result(size_wh, some_regions(size_wh))
-    overlay.draw(
-        frame_of(size_wh), result, age_ms=9.0, result_age_ms=300.0, view="live", outlines=False
-    )
-    parts = overlay.drawn
-    assert parts is not None and parts.badges == ()
-    assert "Outlines hidden: moving" in [row.text for row, _ in parts.rows]
-
-
 def test_an_arrival_age_is_shown_as_a_lower_bound() -> None:
     size_wh = (800, 480)
     layout = layout_for(size_wh)
@@ -285,19 +270,30 @@ def test_a_still_has_no_age() -> None:
     assert (still != live).any()
 
 
-def test_extra_stages_and_notes_are_in_the_legend() -> None:
+def test_extra_stages_are_in_the_legend() -> None:
     size_wh = (640, 480)
     overlay = Overlay()
     overlay.draw(
         frame_of(size_wh),
         make_result(size_wh, ()),
         durations_ms={Stage.DRAW: 2.5},
-        notes=("12.5 analyses per second",),
     )
     parts = overlay.drawn
     assert parts is not None
     assert ("draw", "2.5") in [pair for row, _ in parts.rows for pair in row.pairs]
-    assert "12.5 analyses per second" in [row.text for row, _ in parts.rows]
+
+
+def test_that_classes_are_unvalidated_is_said_once() -> None:
+    """It is among the reasons of a Result, too."""
+    size_wh = (1280, 720)
+    for validated in (False, True):
+        overlay = Overlay(validated=validated)
+        result = make_result(size_wh, some_regions(size_wh), reasons=(UNVALIDATED, "note well"))
+        overlay.draw(frame_of(size_wh), result)
+        assert overlay.drawn is not None
+        words = [row.text for row, _ in overlay.drawn.rows]
+        assert [text for text in words if "unvalidated" in text] == ["Classes: unvalidated model"]
+        assert "Note well" in words
 
 
 def test_korean_and_hindi_labels_are_drawn_as_such(noto: Fonts) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from overlay_for_tests import LABELS, ellipses, region_from_mask
 
-from edge.overlay.badges import Badge, percent, place_badges
+from edge.overlay.badges import Badge, place_badges
 from edge.overlay.layout import Rect
 from edge.overlay.outline import Shape, shape_of
 from edge.overlay.placing import LesionMap, nearest_point
@@ -23,7 +23,6 @@ TYPESETTER = Typesetter()
 def placed(
     regions: list[Region],
     *,
-    panels: tuple[Rect, ...] = (),
     previous: Mapping[str, int] | None = None,
     size_wh: tuple[int, int] = SIZE_WH,
 ) -> list[Badge]:
@@ -32,7 +31,6 @@ def placed(
         shapes,
         size_wh,
         EM,
-        panels=panels,
         label_text=LABELS,
         typesetter=TYPESETTER,
         lesions=LesionMap(shapes, size_wh, EM),
@@ -53,16 +51,14 @@ def overlap(one: Rect, other: Rect) -> bool:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_badges_cover_no_lesion_no_badge_no_panel(seed: int, count: int) -> None:
+def test_badges_cover_no_lesion_and_no_badge(seed: int, count: int) -> None:
     masks = ellipses(SIZE_WH, count, seed)
-    panel = (540, 8, 792, 300)
-    badges = placed([region_from_mask(m, i) for i, m in enumerate(masks)], panels=(panel,))
+    badges = placed([region_from_mask(m, i) for i, m in enumerate(masks)])
     assert [badge.shape.region.letter for badge in badges] == list("ABCDEFGH"[:count])
     for index, badge in enumerate(badges):
         x0, y0, x1, y1 = badge.rect
         assert 0 <= x0 < x1 <= SIZE_WH[0] and 0 <= y0 < y1 <= SIZE_WH[1]
         assert covered(badge.rect, masks) == 0
-        assert not overlap(badge.rect, panel)
         assert not any(overlap(badge.rect, other.rect) for other in badges[:index])
 
 
@@ -124,7 +120,6 @@ def test_a_label_without_text_or_glyphs_is_its_code() -> None:
         shapes,
         SIZE_WH,
         EM,
-        panels=(),
         label_text={"ODD": "\ue000\ue001"},
         typesetter=TYPESETTER,
         lesions=LesionMap(shapes, SIZE_WH, EM),
@@ -142,11 +137,3 @@ def test_leaders_join_badge_and_outline() -> None:
     near = mask[end[1] - 2 : end[1] + 3, end[0] - 2 : end[0] + 3]
     assert near.any()
     assert length == pytest.approx(np.hypot(end[0] - start[0], end[1] - start[1]), abs=1.5)
-
-
-@pytest.mark.parametrize(
-    ("probability", "text"),
-    [(0.0, "<1%"), (0.004, "<1%"), (0.006, "1%"), (0.414, "41%"), (0.994, "99%"), (1.0, ">99%")],
-)
-def test_percentages_never_claim_certainty(probability: float, text: str) -> None:
-    assert percent(probability) == text

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
-import cv2
-import numpy as np
+from itertools import pairwise
+
 import pytest
 from overlay_for_tests import ellipses, make_result, region_from_mask
 
 from edge.overlay.fonts import Fonts
 from edge.overlay.layout import layout_for
-from edge.overlay.legend import Legend
+from edge.overlay.legend import plan_legend
 from edge.overlay.numbers import HOLD_S, WorstSoFar, duration, milliseconds
-from edge.overlay.outline import shape_of
-from edge.overlay.paint import Painter
-from edge.overlay.rows import DETAILS, HEALTHY_CAVEAT, UNVALIDATED, Facts, Row, rows_for
+from edge.overlay.rows import (
+    DETAILS,
+    HEALTHY_CAVEAT,
+    ROW_HEIGHT_EM,
+    UNVALIDATED,
+    Facts,
+    Row,
+    rows_for,
+)
 from edge.overlay.text import Typesetter
 from edge.result import Region, Result
 
@@ -28,19 +34,18 @@ def texts(rows: list[Row]) -> list[str]:
     return [row.text for row in rows]
 
 
-def planned(
-    result: Result, *, facts: Facts = FACTS, stream: bool = False, legend: Legend | None = None
-) -> list[Row]:
+def planned(result: Result, *, facts: Facts = FACTS) -> list[Row]:
     layout = layout_for(result.frame.size_wh)
-    picture = (layout.picture[2] - layout.picture[0], layout.picture[3] - layout.picture[1])
-    shapes = [shape_of(r, layout.scale, picture, layout.em_px) for r in result.regions or ()]
-    legend = legend or Legend(Painter(), Typesetter())
-    plan = legend.plan(result, facts, layout, shapes, stream=stream)
-    assert plan is not None
+    plan = plan_legend(result, facts, layout)
+    assert plan.place == layout.legend
     x0, y0, x1, y1 = plan.place
-    assert x0 >= layout.legend[0] or layout.placement == "inside"
-    assert 0 <= x0 < x1 <= layout.canvas_wh[0] and 0 <= y0 < y1 <= layout.band[1]
-    return [row for column in plan.columns for row in column]
+    for column in plan.columns:
+        assert x0 <= column.left < column.right <= x1
+        height = sum(round(ROW_HEIGHT_EM[row.kind] * layout.em_px) for row in column.rows)
+        assert y0 <= plan.top and plan.top + height <= y1
+    for left, right in pairwise(plan.columns):
+        assert left.right <= right.left
+    return [row for column in plan.columns for row in column.rows]
 
 
 def test_everything_is_said_where_there_is_room() -> None:
@@ -75,7 +80,7 @@ def test_fixed_words_are_never_shortened(size_px: int, noto: Fonts) -> None:
     """``This does not mean healthy...`` was once on the screen."""
     unclassified = make_result(SIZE_WH, regions(30, classified=1))
     nothing = make_result(SIZE_WH, ())
-    room = 15 * size_px - 2 * (size_px // 2)
+    room = round(13.5 * size_px) - round(0.5 * size_px)
     for result in (unclassified, nothing):
         for row in rows_for(result, FACTS, DETAILS[0]):
             if row.kind in ("heading", "note"):
@@ -108,76 +113,35 @@ def test_what_is_not_classified_is_counted() -> None:
     assert "2 not classified" in texts(none)
 
 
-@pytest.mark.parametrize("size_wh", [(640, 480), (800, 480), (304, 304), (2000, 300)])
-@pytest.mark.parametrize("count", [1, 3, 8])
-def test_the_first_class_of_each_region_is_the_last_to_go(
-    size_wh: tuple[int, int], count: int
-) -> None:
-    """Inside a picture, lesions may leave room for less; beside and below, all are named."""
+@pytest.mark.parametrize(
+    "size_wh", [(640, 480), (800, 480), (304, 304), (2000, 300), (1280, 720), (3840, 2160)]
+)
+@pytest.mark.parametrize("count", [1, 3, 5, 8])
+def test_every_region_has_a_line(size_wh: tuple[int, int], count: int) -> None:
+    """Legends over the picture once fell back to ``8 regions``, to hide no lesion."""
     masks = ellipses(size_wh, count, seed=3)
+    found = [region_from_mask(m, i, abstained=i == 1) for i, m in enumerate(masks)]
+    rows = planned(make_result(size_wh, found))
+    assert UNVALIDATED in texts(rows)
+    named = {row.letter: row.text for row in rows if row.kind == "region"}
+    words = ["uncertain" if i == 1 else "Melanoma" for i in range(count)]
+    assert named == dict(zip("ABCDEFGH", words, strict=False))
+
+
+def test_more_notes_than_lines_leave_the_regions_their_places() -> None:
+    facts = Facts(validated=False, lines=tuple(f"reason {i}" for i in range(9)))
+    rows = planned(make_result(SIZE_WH, regions(8)), facts=facts)
+    assert sum(row.kind == "region" for row in rows) == 8
+    assert texts(rows)[:2] == ["8 regions", UNVALIDATED]
+
+
+@pytest.mark.parametrize("size_wh", [(640, 480), (800, 480)])
+def test_more_regions_than_lines_are_counted(size_wh: tuple[int, int]) -> None:
+    masks = ellipses(size_wh, 30)
     rows = planned(make_result(size_wh, [region_from_mask(m, i) for i, m in enumerate(masks)]))
     named = sum(row.kind == "region" for row in rows)
-    assert UNVALIDATED in texts(rows)
-    if layout_for(size_wh).placement != "inside":
-        assert named == count
-
-
-def test_more_regions_than_lines_are_counted() -> None:
-    masks = ellipses((640, 480), 30)
-    rows = planned(make_result((640, 480), [region_from_mask(m, i) for i, m in enumerate(masks)]))
-    named = sum(row.kind == "region" for row in rows)
-    assert 8 < named < 30
-    assert rows[-1].text == f"{30 - named} more: see the picture"
-
-
-def test_a_legend_inside_the_picture_hides_no_lesion() -> None:
-    layout = layout_for(SIZE_WH)
-    for seed in range(8):
-        masks = ellipses(SIZE_WH, 4, seed)
-        result = make_result(SIZE_WH, [region_from_mask(m, i) for i, m in enumerate(masks)])
-        shapes = [shape_of(r, 1.0, SIZE_WH, layout.em_px) for r in result.regions or ()]
-        legend = Legend(Painter(), Typesetter())
-        plan = legend.plan(result, FACTS, layout, shapes, stream=False)
-        assert plan is not None
-        x0, y0, x1, y1 = plan.place
-        for mask in masks:
-            assert mask[y0:y1, x0:x1].sum() <= 0.15 * mask.sum()
-
-
-def test_a_legend_inside_the_picture_does_not_hide_a_tiny_mole() -> None:
-    """It is a thousandth of the legend's area, and a whole lesion."""
-    layout = layout_for(SIZE_WH)
-    mole = np.zeros((480, 800), bool)
-    mole[100:106, 700:706] = True
-    result = make_result(SIZE_WH, [region_from_mask(mole, 0)])
-    shapes = [shape_of(r, 1.0, SIZE_WH, layout.em_px) for r in result.regions or ()]
-    legend = Legend(Painter(), Typesetter())
-    plan = legend.plan(result, FACTS, layout, shapes, stream=False)
-    assert plan is not None
-    x0, y0, x1, y1 = plan.place
-    assert not mole[y0:y1, x0:x1].any()
-
-
-def test_in_a_stream_the_legend_stays_until_it_hides_a_lesion() -> None:
-    layout = layout_for(SIZE_WH)
-    legend = Legend(Painter(), Typesetter())
-    places = []
-    for x in range(60, 760, 20):
-        disc = np.zeros((480, 800), np.uint8)
-        cv2.circle(disc, (x, 150), 30, 1, cv2.FILLED)
-        result = make_result(SIZE_WH, [region_from_mask(disc.astype(bool), 0)])
-        shapes = [shape_of(r, 1.0, SIZE_WH, layout.em_px) for r in result.regions or ()]
-        plan = legend.plan(result, FACTS, layout, shapes, stream=True)
-        assert plan is not None
-        places.append(plan.place)
-    assert len(set(places)) == 2
-
-
-def test_no_answer_needs_no_legend_inside_the_picture() -> None:
-    result = make_result(SIZE_WH, None, status="model_refused")
-    layout = layout_for(SIZE_WH)
-    plan = Legend(Painter(), Typesetter()).plan(result, FACTS, layout, [], stream=False)
-    assert plan is None
+    assert 8 <= named < 30
+    assert f"{30 - named} more: see the picture" in texts(rows)
 
 
 def test_durations_have_two_or_three_digits() -> None:
@@ -186,12 +150,14 @@ def test_durations_have_two_or_three_digits() -> None:
     assert [milliseconds(ms) for ms in (0.42, 91.2, 1234.0)] == ["0.4", "91", "1234"]
 
 
-def test_numbers_are_held_and_then_show_the_worst() -> None:
+def test_numbers_are_held_and_never_shown_smaller_than_they_are() -> None:
     now = [0.0]
     held = WorstSoFar(lambda: now[0])
     assert held.update({"age": 40.0}) == {"age": 40.0}
     now[0] = HOLD_S * 0.4
-    assert held.update({"age": 90.0}) == {"age": 40.0}
+    assert held.update({"age": 90.0}) == {"age": 90.0}
+    now[0] = HOLD_S * 0.8
+    assert held.update({"age": 50.0}) == {"age": 90.0}
     now[0] = HOLD_S * 1.1
     assert held.update({"age": 50.0}) == {"age": 90.0}
     now[0] = HOLD_S * 1.2
