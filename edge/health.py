@@ -117,6 +117,11 @@ class Health:
         # Of the first frame, which waits for fonts and first runs: it stands for itself.
         self._first_age_ms: float | None = None
         self._size_wh: tuple[int, int] | None = None
+        self._newest_loop_ms: Mapping[Stage, float] = {}
+
+    def newest_loop_ms(self) -> Mapping[Stage, float]:
+        """Milliseconds of drawing and presenting the last frame; empty before the first."""
+        return self._newest_loop_ms
 
     def frame_done(
         self, result: Result, *, draw_ms: float | None, present_ms: float, age_ms: float | None
@@ -133,6 +138,7 @@ class Health:
         extra_ms = {Stage.PRESENT: present_ms}
         if draw_ms is not None:
             extra_ms = {Stage.DRAW: draw_ms, **extra_ms}
+        self._newest_loop_ms = extra_ms
         now_s = time.monotonic()
         if math.isinf(self._next_line_s):
             self._next_line_s = now_s + self._line_every_s

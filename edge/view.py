@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.frame import Frame
 from edge.overlay.overlay import Overlay
-from edge.result import Result
+from edge.result import Result, Stage
 
 
 class PairedView:
@@ -20,10 +21,15 @@ class PairedView:
 
     Args:
         overlay: Does the drawing; its buffer is what :meth:`__call__` returns.
+        durations_ms: Gives the newest times of the stages after the analysis, such as
+            :meth:`edge.health.Health.newest_loop_ms`; shown beside those of the analysis.
     """
 
-    def __init__(self, overlay: Overlay) -> None:
+    def __init__(
+        self, overlay: Overlay, durations_ms: Callable[[], Mapping[Stage, float]] = dict
+    ) -> None:
         self._overlay = overlay
+        self._durations_ms = durations_ms
 
     def __call__(self, frame: Frame, result: Result) -> NDArray[np.uint8]:
         """HxWx3 uint8 RGB; overwritten by the next call."""
@@ -32,6 +38,7 @@ class PairedView:
             result,
             age_ms=frame_age_ms(frame, time.monotonic_ns()),
             view=None if frame.captured_ns is None else "paired",
+            durations_ms=self._durations_ms(),
         )
 
 

@@ -114,7 +114,9 @@ def _run(config: Config, stop: Stop) -> int:
         summary = run_loop(
             source,
             analyzer.analyze,
-            PairedView(Overlay(validated=pack.classifier.manifest.validated)),
+            PairedView(
+                Overlay(validated=pack.classifier.manifest.validated), health.newest_loop_ms
+            ),
             sinks,
             stop=stop,
             health=health,
