@@ -17,6 +17,7 @@ from edge.errors import RequestError
 from edge.frame import Frame
 from edge.overlay.overlay import Overlay
 from edge.result import Result
+from edge.sinks.partial import remove_dead_partials
 from edge.sinks.whole_file import check_writable
 from edge.stop import Stop, stop_on_signals
 from models.manifest import find_pack
@@ -94,6 +95,8 @@ def analyze(
     check_backend(backend)
     plan = plan_batch(paths, out)
     check_writable(out)
+    for folder in plan.folders:
+        remove_dead_partials(folder)
     loaded = find_pack(pack)
     validated = loaded.classifier.manifest.validated
     is_one_still = [job.media.kind for job in plan.jobs] == ["picture"]

@@ -53,6 +53,12 @@ class Plan:
     failures: list[InputError] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def folders(self) -> list[Path]:
+        """All folders that are written into, where they exist already or not."""
+        videos = {job.base for job in self.jobs if job.media.kind == "video"}
+        return sorted(videos | {job.base.parent for job in self.jobs})
+
 
 def plan_batch(inputs: Sequence[Path], out: Path) -> Plan:
     """List all inputs and give each its place below ``out``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import queue
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from edge.errors import InputError, RequestError
 from edge.native_messages import native_messages_dropped, silence_video_libraries
 from edge.sinks.base import Shot
-from edge.sinks.whole_file import OutputError, check_writable, output_error, partial_path
+from edge.sinks.partial import VIDEO_SUFFIX, open_partial
+from edge.sinks.whole_file import OutputError, check_writable, output_error
 from edge.sources.containers import check_container
 from edge.sources.integrity import path_for_opencv, printable
 
@@ -27,6 +29,8 @@ _CHECK_SPACE_EVERY = 25  # frames
 _MIN_SIDE = 16  # pixels: a smaller VP8 picture has no macroblock
 _BUFFERS = 2
 _FINISH_TIMEOUT_S = 30.0
+
+_log = logging.getLogger("dermedge.sink")
 
 LONGEST_REPEAT_S = 2.0
 """A video that keeps the capture's pace shows a picture at most this long."""
@@ -80,7 +84,7 @@ class VideoSink:
             RequestError: The name does not end in ``.webm``.
             InputError: The folder cannot be written, or is nearly full.
         """
-        if self._path.suffix.lower() != ".webm":
+        if self._path.suffix.lower() != VIDEO_SUFFIX:
             raise RequestError(
                 "a video path that ends in .webm",
                 got=printable(self._path),
@@ -88,6 +92,7 @@ class VideoSink:
             )
         check_writable(self._path.parent)
         _check_space(self._path)
+        _log.info("%s appears when it is complete; if the program is killed it is lost", self.name)
 
     def write(self, shot: Shot) -> bool:
         """Record one picture; always True.
@@ -180,14 +185,21 @@ class _Encoder:
 
     def __init__(self, path: Path, fps: float, size_wh: tuple[int, int]) -> None:
         self._path = path
-        self._partial = partial_path(path, ".webm")
+        try:
+            self._partial, self._lock = open_partial(path, VIDEO_SUFFIX)
+        except OSError as error:
+            raise output_error(path, error) from error
         self._frames = 0
         self.size_wh = width, height = size_wh
         silence_video_libraries()
-        with native_messages_dropped():  # it greets every VP8 file with a remark on its tag
-            writer = _open_writer(self._partial, fps, self.size_wh)
+        writer = None
+        try:
+            with native_messages_dropped():  # it greets every VP8 file with a remark on its tag
+                writer = _open_writer(self._partial, fps, self.size_wh)
+        finally:
+            if writer is None:
+                self._let_go()
         if writer is None:
-            self._partial.unlink(missing_ok=True)
             raise InputError(
                 f"an OpenCV that can write {width}x{height} VP8 into {printable(path)}",
                 got="one that cannot, or a path it cannot open",
@@ -231,7 +243,7 @@ class _Encoder:
         except OSError as error:
             raise output_error(self._path, error) from error
         finally:
-            self._partial.unlink(missing_ok=True)
+            self._let_go()
 
     def _check_whole(self) -> None:
         """The library does not say when the system refuses its bytes, so the file is asked."""
@@ -248,7 +260,11 @@ class _Encoder:
 
     def discard(self) -> None:
         self._writer.release()
-        self._partial.unlink(missing_ok=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._partial.unlink(missing_ok=True)
 
 
 class _EncoderThread:

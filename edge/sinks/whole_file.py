@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from edge.errors import InputError
+from edge.sinks.partial import open_partial, remove_dead_partials
 from edge.sources.integrity import printable
 
 _PLACE_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -31,9 +31,9 @@ def whole_files(paths: Sequence[Path], stale: Sequence[Path] = ()) -> Iterator[l
     """Open files for writing that take their names only when all are complete and on the disk.
 
     They are written under hidden names in the same folder, which is made where missing. After a
-    crash hidden files may stay; a file under a real name is always whole. The last file vouches
-    for the set: its predecessor is removed before the others are replaced, so that it never stands
-    beside files of another run.
+    crash hidden files stay until :func:`check_writable`; a file under a real name is always
+    whole. The last file vouches for the set: its predecessor is removed before the others are
+    replaced, so that it never stands beside files of another run.
 
     Args:
         paths: Where they go, all in one folder.
@@ -43,17 +43,19 @@ def whole_files(paths: Sequence[Path], stale: Sequence[Path] = ()) -> Iterator[l
         OutputError: The place cannot be written, or is full; what was there before is still there,
             and nothing new.
     """
-    partials = [partial_path(path) for path in paths]
     try:
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as cleanup:
-            cleanup.callback(_remove, partials)
-            with ExitStack() as opened:
-                files = [opened.enter_context(partial.open("xb")) for partial in partials]
-                yield list(files)
-                for file in files:
-                    file.flush()
-                    os.fsync(file.fileno())
+        with ExitStack() as stack:
+            partials, files = [], []
+            for path in paths:
+                partial, file = open_partial(path)
+                stack.callback(_remove, [partial])
+                files.append(stack.enter_context(file))
+                partials.append(partial)
+            yield list(files)
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
             _remove([*stale, paths[-1]] if len(paths) > 1 else stale)
             for partial, path in zip(partials, paths, strict=True):
                 os.replace(partial, path)
@@ -64,11 +66,6 @@ def whole_files(paths: Sequence[Path], stale: Sequence[Path] = ()) -> Iterator[l
 def _remove(paths: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def partial_path(path: Path, suffix: str = "") -> Path:
-    """A new hidden name beside ``path`` to write it under; short, so that it is never too long."""
-    return path.with_name(f".dermedge-{secrets.token_hex(6)}.partial{suffix}")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -84,15 +81,16 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 def check_writable(folder: Path) -> None:
-    """Make ``folder`` where missing and try to write into it.
+    """Make ``folder`` where missing, remove what killed runs left in it, and try to write into it.
 
     Raises:
         OutputError: It cannot be made or written.
     """
-    probe = partial_path(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        remove_dead_partials(folder)
+        probe, file = open_partial(folder / "probe")
+        with file:
+            probe.unlink()
     except OSError as error:
         raise output_error(folder, error) from error

@@ -784,6 +784,21 @@ def test_a_pack_that_does_not_exist(analyze, tmp_path):
     assert (run.code, len(run.errors)) == (2, 1)
 
 
+def test_what_a_killed_run_left_is_removed(analyze, tmp_path, caplog):
+    still(tmp_path / "in" / "sub" / "a.jpg")
+    clip(tmp_path / "in" / "b.webm", frames=2)
+    left = ["sub/.dermedge-0123456789ab.partial", "b.webm/.dermedge-0123456789ab.partial.webm"]
+    for name in left:
+        (tmp_path / "out" / name).parent.mkdir(parents=True)
+        (tmp_path / "out" / name).touch()
+
+    run = analyze(tmp_path / "in")  # which sees that nothing hidden is left
+
+    assert run.code == 0
+    assert "sub/a.jpg.json" in run.files()
+    assert ["unfinished file of a killed run" in line for line in caplog.messages] == [True] * 2
+
+
 # --- nobody reads --------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from edge.engines.base import EngineIdentity
 from edge.frame import Frame
 from edge.result import FrameStamp, Quality, Result, Stage
 from edge.sinks.base import Shot
+from edge.sinks.partial import remove_dead_partials
 from edge.sinks.png_stream import write_png
 from edge.sinks.stills import is_finished, still_paths, write_still
 from edge.sinks.whole_file import OutputError, check_writable, whole_files
@@ -240,3 +242,36 @@ def test_killed_at_any_moment_only_whole_files_have_names(tmp_path):
     assert np.array_equal(np.asarray(Image.open(mask_path)), expected[2].mask)
     left = [name for name in names(tmp_path) if not name.startswith("a.jpg")]
     assert all(name.startswith(".dermedge-") for name in left)
+    check_writable(tmp_path)
+    assert names(tmp_path) == ["a.jpg.json", "a.jpg.mask.png", "a.jpg.overlay.png"]
+
+
+def test_what_is_being_written_is_not_taken_for_dead(tmp_path):
+    """Another run into the same folder cleans up at any moment."""
+    (tmp_path / ".dermedge-own.partial").touch()  # not called as ours are
+    with whole_files([tmp_path / "a", tmp_path / "b"]) as files:
+        for file in files:
+            file.write(b"whole")
+        remove_dead_partials(tmp_path)
+
+    assert names(tmp_path) == [".dermedge-own.partial", "a", "b"]
+
+
+def test_a_file_that_is_taken_for_dead_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    lock = fcntl.flock
+    taken = []
+
+    def late(file, how):
+        if not taken:
+            taken.append(file.name)
+            monkeypatch.setattr(fcntl, "flock", lock)
+            remove_dead_partials(tmp_path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with whole_files([tmp_path / "a"]) as [file]:
+        assert file.name != taken[0]
+        file.write(b"whole")
+
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert names(tmp_path) == ["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -316,3 +317,49 @@ def test_what_was_recorded_is_whole(tmp_path):
 
     assert check_container(tmp_path / "a.webm").packets == 30
     assert os.stat(tmp_path / "a.webm").st_size > 0
+
+
+def test_a_killed_recording_is_removed_and_a_living_one_is_not(tmp_path, caplog):
+    """SIGKILL leaves no time to clean up; the next one to write into the folder does."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path; from test_video import VideoSink, shot\n"
+        "sink = VideoSink(Path(sys.argv[1]), 25.0, own_thread=False)\n"
+        "sink.open()\n"
+        "for index in range(60): sink.write(shot(index, (320, 240)))\n"
+        "print('recording', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.webm"), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"recording\n"
+        (partial,) = names(tmp_path)
+
+        record(tmp_path / "b.webm", [shot(0)])
+
+        assert names(tmp_path) == [partial, "b.webm"]
+        assert caplog.messages == []
+    finally:
+        process.kill()
+        process.communicate()
+    assert names(tmp_path) == [partial, "b.webm"]
+
+    record(tmp_path / "c.webm", [shot(0)])
+
+    assert names(tmp_path) == ["b.webm", "c.webm"]
+    assert caplog.messages == [
+        f"removed 1 unfinished file of a killed run from {tmp_path}; "
+        "a recording that is killed before its end is lost"
+    ]
+
+
+def test_who_begins_a_recording_is_told_what_a_kill_costs(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dermedge.sink")
+
+    record(tmp_path / "a.webm", [shot(0)])
+
+    assert caplog.messages == [
+        f"video {tmp_path / 'a.webm'} appears when it is complete; "
+        "if the program is killed it is lost"
+    ]
