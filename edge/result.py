@@ -66,7 +66,7 @@ def percent(probability: float) -> str:
     """A probability as people read it; never 0% or 100%, which no model can know."""
     if probability >= 0.995:
         return ">99%"
-    if probability < 0.005:
+    if probability <= 0.005:  # half a percent itself would be rounded to 0%
         return "<1%"
     return f"{100 * probability:.0f}%"
 

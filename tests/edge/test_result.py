@@ -50,7 +50,15 @@ def test_labels_text_stays_out_of_the_json():
 
 @pytest.mark.parametrize(
     ("probability", "text"),
-    [(0.0, "<1%"), (0.004, "<1%"), (0.006, "1%"), (0.414, "41%"), (0.994, "99%"), (1.0, ">99%")],
+    [
+        (0.0, "<1%"),
+        (0.004, "<1%"),
+        (0.005, "<1%"),
+        (0.006, "1%"),
+        (0.414, "41%"),
+        (0.994, "99%"),
+        (1.0, ">99%"),
+    ],
 )
 def test_percentages_never_claim_certainty(probability: float, text: str) -> None:
     assert percent(probability) == text
