@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from edge import __version__
-from models.command_line import LazyGroup, run
+from models.start import run_until_stopped
+
+if TYPE_CHECKING:
+    from models.command_line import LazyGroup
 
 _COMMANDS = {
     "analyze": (
@@ -19,6 +23,8 @@ _COMMANDS = {
 
 def group() -> LazyGroup:
     """The command group, without its global options."""
+    from models.command_line import LazyGroup
+
     return LazyGroup(
         "dermedge",
         help="Locate and classify abnormal skin in pictures and on cameras. "
@@ -29,7 +35,14 @@ def group() -> LazyGroup:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(group(), __version__))
+    sys.exit(run_until_stopped(_run))
+
+
+def _run() -> int:
+    # Imported here: it brings click, which takes longer than a signal may wait.
+    from models.command_line import run
+
+    return run(group(), __version__)
 
 
 if __name__ == "__main__":
