@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,12 +17,42 @@ from edge.errors import RequestError
 from edge.sinks.uri import parse_sink
 from edge.sources.uri import parse_source
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
 Backend = Literal["auto", "onnx", "openvino", "tensorrt"]
+
+_FLAGS = {
+    "source.uri": "--source",
+    "source.paced": "--paced",
+    "model.pack": "--pack",
+    "model.backend": "--backend",
+    "model.threads": "--threads",
+    "output.sinks": "--sink",
+    "output.overwrite": "--overwrite",
+    "loop.seconds": "--seconds",
+}
+
+_WORDS = {
+    "tuple_type": 'a list, e.g. {field} = ["window"]',
+    "model_type": "a table [{field}]",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text in quotes",
+    "string_too_short": "text that is not empty",
+    "bool_type": "true or false",
+    "literal_error": "one of {expected}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than_equal": "a number of at most {le:g}",
+}
+"""Every kind of error that pydantic reports for these fields, in the words of a TOML file."""
 
 
 def _source_uri(text: str) -> str:
@@ -33,12 +63,19 @@ def _sink_uri(text: str) -> str:
     return _checked(text, parse_sink)
 
 
+class _Refused(ValueError):
+    """Takes what is wrong with a name through pydantic, which lets only ``ValueError`` pass."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def _checked(text: str, parse: Callable[[str], object]) -> str:
-    """The text itself, or what is wrong with it in the form that pydantic reports."""
     try:
         parse(text)
     except RequestError as error:
-        raise ValueError(f"{error.expected}, but got {error.got}") from None
+        raise _Refused(error) from None
     return text
 
 
@@ -143,11 +180,11 @@ def load_config(
             the message names file, key and value.
     """
     table = {} if path is None else _read_toml(path)
-    _validated(table, f"config file {path}")
+    _validated(table, path)
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
         table[section] = {**table.get(section, {}), **given}
-    return _validated(table, "command line")
+    return _validated(table, None)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -163,18 +200,31 @@ def _read_toml(path: Path) -> dict[str, Any]:
     raise RequestError(f"a TOML file {path}", got=got, next_step=next_step)
 
 
-def _validated(table: Mapping[str, Any], where: str) -> Config:
+def _validated(table: Mapping[str, Any], path: Path | None) -> Config:
+    """The configuration; what is wrong with it came from the file, or without one from a flag."""
     try:
         return Config.model_validate(table)
     except ValidationError as errors:
-        error = errors.errors()[0]
-        key = ".".join(str(part) for part in error["loc"])
-        if error["type"] == "extra_forbidden":
-            expected, value = f"only known keys in {where}", f"{key} = {error['input']!r}"
-        else:
-            words = error["msg"].removeprefix("Value error, ")
-            words = words[0].lower() + words[1:]
-            expected, value = f"in {where} the key {key}: {words}", f"{error['input']!r}"
-        raise RequestError(
-            expected, got=value, next_step="see docs/config.toml for every key and its bounds"
-        ) from None
+        raise _refusal(errors.errors()[0], path) from None
+
+
+def _refusal(error: ErrorDetails, path: Path | None) -> RequestError:
+    key = ".".join(part for part in error["loc"] if isinstance(part, str))
+    got = repr(error["input"])
+    if path is None:
+        where = f"for {_FLAGS.get(key, key)}"
+        next_step = "see dermedge run --help"
+    else:
+        where = f"in config file {path} for {key}"
+        next_step = "see docs/config.toml for every key and its bounds"
+    if error["type"] == "extra_forbidden":
+        return RequestError(
+            f"only known keys in config file {path}", got=f"{key} = {got}", next_step=next_step
+        )
+    context = error.get("ctx", {})
+    refused = context.get("error")
+    if isinstance(refused, _Refused):
+        cause = refused.error
+        return RequestError(f"{where} {cause.expected}", got=cause.got, next_step=cause.next_step)
+    words = _WORDS[error["type"]].format(field=key.rpartition(".")[2], **context)
+    return RequestError(f"{where} {words}", got=got, next_step=next_step)
