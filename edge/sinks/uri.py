@@ -31,7 +31,8 @@ def parse_sink(text: str) -> Uri:
     """Read one sink's name, without making it.
 
     Raises:
-        RequestError: The kind or option is unknown, or a path is missing or too much.
+        RequestError: The kind or option is unknown, a path is missing or too much, or that of a
+            video does not end in ``.webm``.
     """
     uri = parse_uri(text, KINDS, "sink")
     needs_path = KINDS[uri.kind].form != uri.kind
@@ -41,32 +42,60 @@ def parse_sink(text: str) -> Uri:
             got=repr(text),
             next_step="add the path" if needs_path else "leave the path out",
         )
+    if uri.kind == "video" and Path(uri.place).suffix.lower() != ".webm":
+        raise RequestError(
+            "a video path that ends in .webm",
+            got=repr(uri.place),
+            next_step="name it, for example, video:out/run.webm",
+        )
     return uri
 
 
-def sinks_from_uris(texts: Sequence[str], *, overwrite: bool, lossless: bool) -> list[Sink]:
+def sinks_from_uris(
+    texts: Sequence[str], *, overwrite: bool, lossless: bool, source_path: Path | None = None
+) -> list[Sink]:
     """The named sinks, window first so that the frame age is that of the screen; none is open.
 
     Args:
         texts: ``window``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``, ``jsonl:PATH``;
             empty takes a window where there is a display, and else nothing.
         overwrite: Replace what an earlier run left.
+        source_path: What the source reads; no sink may write there, nor into the folder above it.
         lossless: A video holds every frame, even if the loop has to wait for the encoder.
 
     Raises:
-        RequestError: A name is wrong, two write the same place, or a place holds an earlier run.
+        RequestError: A name is wrong, two write the same place, or a place holds an earlier run
+            or the source.
     """
     if not texts:
         return [_window_or_none()]
     uris = [parse_sink(text) for text in texts]
-    places = [(u.kind, Path(u.place).resolve() if u.place else None) for u in uris]
-    for text, place in zip(texts, places, strict=True):
-        if places.count(place) > 1:
-            raise RequestError(
-                "each sink once", got=f"{text!r} twice", next_step="give each its own path"
-            )
+    _refuse_shared_places(uris, texts, source_path)
     sinks = [_sink(uri, overwrite, lossless) for uri in uris]
     return sorted(sinks, key=lambda sink: sink.name != "window")
+
+
+def _refuse_shared_places(
+    uris: Sequence[Uri], texts: Sequence[str], source_path: Path | None
+) -> None:
+    """Two sinks on one file would lose results silently, whatever their kinds."""
+    source = source_path.resolve() if source_path else None
+    taken: dict[Path | str, str] = {}
+    for uri, text in zip(uris, texts, strict=True):
+        place = Path(uri.place).resolve() if uri.place else uri.kind
+        if place in taken:
+            raise RequestError(
+                "each sink once, with a path of its own",
+                got=f"{taken[place]!r} and {text!r}",
+                next_step="give each its own path",
+            )
+        taken[place] = text
+        if source and place in (source, *source.parents):
+            raise RequestError(
+                "a sink apart from the source",
+                got=f"{text!r}, which holds the source {str(source_path)!r}",
+                next_step="choose another path or folder",
+            )
 
 
 def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:

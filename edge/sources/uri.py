@@ -31,7 +31,7 @@ def parse_source(text: str) -> Uri:
     """Read a source's name, without making it and without looking at the disk for ``files:``.
 
     Raises:
-        RequestError: No such kind or option.
+        RequestError: No such kind or option, or no path.
     """
     kind, _ = split_kind(text)
     if kind in _LATER:
@@ -42,6 +42,12 @@ def parse_source(text: str) -> Uri:
         )
     is_path = kind not in KINDS and text not in KINDS and (not kind or Path(text).exists())
     uri = Uri("files", text, {}) if is_path else parse_uri(text, KINDS, "source")
+    if uri.kind == "files" and not uri.place:
+        raise RequestError(
+            "the path of a picture, a folder or a video, or synthetic:",
+            got=repr(text),
+            next_step="name one",
+        )
     if uri.kind == "synthetic" and uri.place:
         try:
             whole_number(0, 999_999_999)(uri.place)
@@ -68,6 +74,12 @@ def source_from_uri(text: str, *, paced: bool = False) -> Source:
     return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place, paced)
 
 
+def path_of(text: str) -> Path | None:
+    """The path that a source reads, or ``None`` where it reads none; errors as of parse_source."""
+    uri = parse_source(text)
+    return Path(uri.place) if uri.kind == "files" else None
+
+
 def _synthetic(uri: Uri) -> Source:
     from edge.sources.synthetic import SyntheticSource
 
@@ -81,10 +93,10 @@ def _synthetic(uri: Uri) -> Source:
 
 
 def _files(place: str, paced: bool) -> Source:
-    if not place or not Path(place).exists():
+    if not Path(place).exists():
         raise InputError(
             "the path of a picture, a folder or a video",
-            got=f"{place!r}, which does not exist" if place else "no path",
+            got=f"{place!r}, which does not exist",
             next_step="check the spelling",
         )
     from edge.sources.files import FilesSource

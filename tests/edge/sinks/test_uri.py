@@ -50,6 +50,9 @@ def test_without_display_and_wish_results_are_only_counted(monkeypatch, caplog):
         ("video:a.webm?fps=1000",),
         ("jsonl:a", "jsonl:./a"),
         ("window", "window"),
+        ("video:run.mp4",),
+        ("video:a.webm", "jsonl:a.webm"),
+        ("jsonl:b/../a", "png:a"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(texts: tuple[str, ...]):
@@ -65,3 +68,14 @@ def test_an_earlier_run_is_kept(tmp_path: Path):
             made(text)
         assert made(text, overwrite=True)
     assert made(f"jsonl:{tmp_path}/new.jsonl", f"png:{tmp_path}/new")
+
+
+@pytest.mark.parametrize(
+    "text", ["video:{0}/in/clip.webm", "jsonl:{0}/in/clip.webm", "png:{0}/in", "png:{0}/in/../"]
+)
+def test_no_sink_writes_over_the_source_or_around_it(tmp_path: Path, text: str):
+    source = tmp_path / "in" / "clip.webm"
+    with pytest.raises(RequestError, match="apart from the source"):
+        sinks_from_uris([text.format(tmp_path)], overwrite=True, lossless=True, source_path=source)
+    beside = [f"jsonl:{tmp_path}/in/clip.jsonl", f"png:{tmp_path}/in/seen"]
+    assert sinks_from_uris(beside, overwrite=True, lossless=True, source_path=source)

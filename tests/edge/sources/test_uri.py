@@ -38,14 +38,14 @@ def test_any_path_that_exists_is_files(tmp_path: Path, monkeypatch, prefix: str,
     assert not source.is_live
 
 
-@pytest.mark.parametrize("text", ["files:", "nothing/here.jpg", "files:nothing/here.jpg"])
+@pytest.mark.parametrize("text", ["nothing/here.jpg", "files:nothing/here.jpg"])
 def test_a_path_that_is_not_there_is_an_input_error(text: str):
     with pytest.raises(InputError, match="path of a picture"):
         source_from_uri(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["v4l2:/dev/video0", "argus:0", "picamera2:0", "rtsp:x", "synthetic:-1"]
+    "text", ["v4l2:/dev/video0", "argus:0", "picamera2:0", "rtsp:x", "synthetic:-1", "", "files:"]
 )
 def test_what_there_is_not_names_what_there_is(text: str):
     with pytest.raises(RequestError, match=r"synthetic:"):
