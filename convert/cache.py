@@ -78,6 +78,7 @@ def _prepared(source: bytes, model: Model, for_cpu: bool) -> bytes:
     # Imported only where there is something to prepare: it brings the onnx package.
     from convert.prepare import faster_on_cpu, prepare_model
 
+    log.info("preparing %s, once", model.manifest.name)
     graph = prepare_model(source, model.manifest)
     if for_cpu:
         graph = faster_on_cpu(graph)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from edge.config import Config, load_config
 from edge.stop import Stop, stop_on_signals
+
+if TYPE_CHECKING:
+    from models.manifest import Pack
 
 _log = logging.getLogger("dermedge.run")
 
@@ -21,7 +25,9 @@ _log = logging.getLogger("dermedge.run")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="TOML file; flags override it."
 )
-@click.option("--check-config", is_flag=True, help="Read the configuration, say OK, and end.")
+@click.option(
+    "--check-config", is_flag=True, help="Check the configuration and the pack, say OK, and end."
+)
 @click.option(
     "--source",
     help="synthetic:SEED?size=WxH&fps=N&regions=N (the built-in phantom camera, the default), "
@@ -74,30 +80,49 @@ def run(
         },
     )
     if check_config:
+        _checked_pack(config)
         click.echo(f"OK: {config_path or 'the defaults and flags'}")
         return 0
     _log_to_stderr(debug=(context.obj or {}).get("debug", False))
-    stop, threads_before = Stop(), set(threading.enumerate())
-    with stop_on_signals(stop):
-        code = _run(config, stop)
+    threads_before = set(threading.enumerate())
+    code = _run(config)
     if any(thread.daemon for thread in set(threading.enumerate()) - threads_before):
         _leave_at_once(code)
     return code
 
 
-def _run(config: Config, stop: Stop) -> int:
-    """Compose everything, run the loop, and give the exit code: the highest one wins."""
-    # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
+def _checked_pack(config: Config) -> Pack:
+    """The pack, where it and the backend are there; no network is loaded.
+
+    Raises:
+        RequestError: There is no such pack, or no such backend here.
+        ManifestError: The pack says something it may not say.
+    """
+    # Imported here: a wrong flag is told before anything is loaded.
     from models.manifest import find_pack
 
     pack = find_pack(config.model.pack)
 
+    from edge.compose import check_backend
+
+    check_backend(config.model.backend)
+    return pack
+
+
+def _run(config: Config) -> int:
+    """Compose everything, run the loop, and give the exit code: the highest one wins."""
+    pack = _checked_pack(config)
+
+    # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
     from edge.sinks.uri import sinks_from_uris
-    from edge.sources.uri import source_from_uri
+    from edge.sources.uri import path_of, source_from_uri
 
     source = source_from_uri(config.source.uri, paced=config.source.paced)
     sinks = sinks_from_uris(
-        config.output.sinks, overwrite=config.output.overwrite, lossless=not source.is_live
+        config.output.sinks,
+        overwrite=config.output.overwrite,
+        lossless=not source.is_live,
+        source_path=path_of(config.source.uri),
     )
 
     from edge.compose import open_analyzer
@@ -106,8 +131,12 @@ def _run(config: Config, stop: Stop) -> int:
     from edge.overlay.overlay import Overlay
     from edge.view import PairedView
 
-    health = Health(config.loop.health_every_s)
-    with open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer:
+    health, stop = Health(config.loop.health_every_s), Stop()
+    # Until the engines are open there is nothing to finish: a stop signal ends the program there.
+    with (
+        open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer,
+        stop_on_signals(stop),
+    ):
         _log.info("running %s with the pack %s; Ctrl-C stops", source.name, pack.name)
         if config.loop.seconds > 0.0:
             stop.request_after(config.loop.seconds)
@@ -122,9 +151,21 @@ def _run(config: Config, stop: Stop) -> int:
             health=health,
             give_up_after_s=config.source.give_up_after_s,
         )
-    click.echo(summary)
+    click.echo(summary, err=_are_results_on_stdout(config))
     reason = stop.reason
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
+
+
+def _are_results_on_stdout(config: Config) -> bool:
+    """True where a sink writes what stdout is, such as ``jsonl:/dev/stdout | jq``."""
+    from edge.sinks.uri import parse_sink
+
+    with contextlib.suppress(OSError, ValueError):  # a stdout that is not a file of the system
+        stdout = os.fstat(sys.stdout.fileno())
+        for place in (parse_sink(text).place for text in config.output.sinks):
+            if place and os.path.exists(place) and os.path.samestat(os.stat(place), stdout):
+                return True
+    return False
 
 
 def _leave_at_once(code: int) -> NoReturn:

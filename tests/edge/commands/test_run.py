@@ -275,13 +275,18 @@ def test_a_camera_that_hangs_for_ever_delays_the_end_by_seconds_at_most(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--source", "v4l2:/dev/video0"), 2, "no live cameras"),
         (("--source", "nothing.jpg"), 3, "does not exist"),
+        (("--source", ""), 2, "for --source the path of a picture"),
+        (("--source", "files:"), 2, "for --source the path of a picture"),
+        (("--source", "v4l2:/dev/video0"), 2, "use synthetic:, or give the path"),
+        (("--source", "synthetic:7", "--check-config", "--backend", "tensorrt"), 2, "tensorrt"),
+        (("--check-config", "--pack", "nope"), 2, "'nope'"),
+        (("--check-config", "--sink", "video:run.mp4"), 2, "ends in .webm"),
         (("--sink", "window"), 2, "a display to open a window on"),
         (("--sink", "video:run.mp4"), 2, "ends in .webm"),
         (("--sink", "jsonl:/proc/nothing/run.jsonl"), 3, "/proc/nothing"),
         (("--backend", "cuda"), 2, "cuda"),
-        (("--seconds", "-1"), 2, "loop.seconds"),
+        (("--seconds", "-1"), 2, "--seconds"),
         (("--pack", "no-such-pack"), 2, "no-such-pack"),
         (("--config", "missing.toml"), 2, "missing.toml"),
         (("--colour", "red"), 2, "--colour"),
@@ -296,6 +301,31 @@ def test_what_cannot_be_done_is_one_line(
     errors = [line for line in child.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and words in errors[0]
     assert child.stdout == ""
+
+
+def test_results_on_stdout_are_nothing_but_results(tiny_pack: Path, tmp_path: Path):
+    """As in ``dermedge run --sink jsonl:/dev/stdout | jq``."""
+    recording(tmp_path / "clip.webm", 4)
+    child = run(
+        tmp_path, "--pack", tiny_pack, "--source", "clip.webm", "--sink", "jsonl:/dev/stdout"
+    )
+    assert child.returncode == 0, child.stderr
+    assert [json.loads(line)["frame"]["id"] for line in child.stdout.splitlines()] == [0, 1, 2, 3]
+    assert "4 analyzed" in child.stderr
+
+
+def test_what_takes_long_at_the_first_start_is_told(
+    here, caplog, tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DERMEDGE_CACHE", str(tmp_path / "empty"))
+    caplog.set_level("INFO")
+    recording(tmp_path / "clip.webm", 1)
+    arguments = ("--pack", tiny_pack, "--source", "clip.webm", "--sink", "headless")
+    here(*arguments)
+    assert caplog.text.count("preparing tiny-") == 2
+    caplog.clear()
+    here(*arguments)
+    assert "preparing" not in caplog.text
 
 
 def test_check_config(here, tmp_path: Path):
