@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
+from typing import TYPE_CHECKING
 
-from models.command_line import LazyGroup, run
+from models.start import run_until_stopped
+
+if TYPE_CHECKING:
+    from models.command_line import LazyGroup
 
 _COMMANDS = {
     "prepare": (
@@ -18,6 +21,8 @@ _COMMANDS = {
 
 def group() -> LazyGroup:
     """The command group, without its global options."""
+    from models.command_line import LazyGroup
+
     return LazyGroup(
         "dermedge-convert",
         help="Turn a model pair into something a device runs, and prove it.",
@@ -27,7 +32,16 @@ def group() -> LazyGroup:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(group(), metadata.version("dermedge")))
+    sys.exit(run_until_stopped(_run))
+
+
+def _run() -> int:
+    # Imported here: click takes longer than a signal may wait.
+    from importlib import metadata
+
+    from models.command_line import run
+
+    return run(group(), metadata.version("dermedge"))
 
 
 if __name__ == "__main__":

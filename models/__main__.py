@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from models.command_line import LazyGroup, run
+from models.start import run_until_stopped
+
+if TYPE_CHECKING:
+    from models.command_line import LazyGroup
 
 _COMMANDS = {
     "list": ("models.show", "list_command", "List the packs that come with the program."),
@@ -19,6 +22,8 @@ _COMMANDS = {
 
 def group() -> LazyGroup:
     """The command group, without its global options."""
+    from models.command_line import LazyGroup
+
     return LazyGroup(
         "dermedge-models",
         help="Packs of models, and how the reference pack is made. "
@@ -29,11 +34,20 @@ def group() -> LazyGroup:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    sys.exit(run_until_stopped(_run))
+
+
+def _run() -> int:
+    # Imported here: click takes longer than a signal may wait.
+    from importlib.metadata import PackageNotFoundError, version
+
+    from models.command_line import run
+
     try:
         number = version("dermedge")
     except PackageNotFoundError:
         number = "unknown"
-    sys.exit(run(group(), number))
+    return run(group(), number)
 
 
 if __name__ == "__main__":

@@ -121,3 +121,17 @@ main()
     else:
         assert (child.returncode, said) == (130, ["error: stopped by Ctrl-C"])
     assert child.stdout == ""
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+def test_every_command_handles_signals_before_click_is_there(package: str):
+    script = f"import sys, {package}.__main__; print('click' in sys.modules)"
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert child.stdout == "False\n"
