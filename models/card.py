@@ -375,8 +375,8 @@ Licences: {"; ".join(LICENCES)}.
 
 Who is on which side (train, tune, test) stands in `models/splits.csv`: by patient, dermoscopy by
 near-duplicates. Everything that was chosen (threshold, temperature, abstention) was chosen on the
-tuning side, and the figures below are from that same side: they flatter. The test side was not
-used.
+tuning side, and the figures below are from that same side: they flatter. Nothing was
+chosen on the test side.
 
 ## How it was made
 
@@ -389,7 +389,7 @@ used.
 
 {_bullets(metrics["classifier"])}
 
-A class or skin type with fewer than 5 cases gets no figure.
+A class or skin type with fewer than 5 close-ups gets no figure here.
 
 ## Limits
 
@@ -410,7 +410,7 @@ def _made(logs: Mapping[str, Sequence[Mapping[str, Any]]], report: Mapping[str, 
     )
     measured = (
         f"    dermedge-models evaluate PACK DATA --split {report['side']} --json FILE\n"
-        "    dermedge-models export RUN --out PACK --figures FILE\n"
+        "    dermedge-models export RUN --out PACK --figures FILE --notes NOTES\n"
         if report
         else ""
     )
@@ -418,9 +418,9 @@ def _made(logs: Mapping[str, Sequence[Mapping[str, Any]]], report: Mapping[str, 
     dermedge-models export RUN --out PACK
 {measured}
 No pretrained weights. Both networks trained side by side, on the CPU only; wall time by the logs:
-{took}. The machine had other work at the same time. The logs lie beside this card
-(`segmenter.jsonl`, `classifier.jsonl`). A run repeats the method, not the bits: it is limited by
-time, and a faster machine takes more steps.
+{took}.
+The logs lie beside this card (`segmenter.jsonl`, `classifier.jsonl`). A run repeats the method,
+not the bits: it is limited by time, and a faster machine takes more steps.
 """
 
 
