@@ -39,8 +39,8 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.pipeline --check
-	$(BIN)/python -m benchmarks.overlay
-	$(BIN)/python -m benchmarks.decomposition
+	$(BIN)/python -m benchmarks.overlay --check
+	$(BIN)/python -m benchmarks.decomposition --check
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.cpu_engines
 

@@ -29,7 +29,7 @@ from convert.prepare import faster_on_cpu, prepare_model
 from convert.rewrites import prune
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.onnx import OnnxEngine
-from edge.errors import ManifestError
+from edge.errors import ManifestError, RequestError
 from models.manifest import Manifest, find_pack
 
 LIMIT = 0.10
@@ -74,7 +74,7 @@ def segmenter(pack: str) -> tuple[str, bytes, Manifest]:
     """What to measure: name, ONNX file, manifest."""
     try:
         model = find_pack(pack).segmenter
-    except ManifestError:
+    except (ManifestError, RequestError):
         content = paper_unet().SerializeToString()
         return "the paper's U-Net, random weights", content, paper_manifest(content)
     return f"segmenter of the pack {pack}", model.read_onnx(), model.manifest
