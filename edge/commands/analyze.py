@@ -120,5 +120,6 @@ def analyze(
         return overlay.draw(frame.pixels, result, view=view)
 
     stop = Stop()
-    with stop_on_signals(stop), open_analyzer(loaded, backend, threads) as analyzer:
+    # Until the engines are open there is nothing to finish: a stop signal ends the program there.
+    with open_analyzer(loaded, backend, threads) as analyzer, stop_on_signals(stop):
         return Batch(plan, analyzer, draw, stop, options).run()
