@@ -209,12 +209,14 @@ class Health:
         return "\n".join(lines)
 
     def _frames_words(self, put_ids: IdGaps, taken_ids: IdGaps) -> str:
-        offered = taken_ids.seen + taken_ids.missing
-        share = taken_ids.missing / offered if offered else 0.0
+        offered = put_ids.seen + put_ids.missing
+        # Also what came after the last analyzed frame, so that the numbers add up.
+        dropped = offered - taken_ids.seen
+        share = dropped / offered if offered else 0.0
         words = (
             f"{put_ids.seen} captured, {taken_ids.seen} analyzed "
             f"({_number(self.total.per_second, '.1f')} per second), "
-            f"{taken_ids.missing} dropped ({share:.0%}; {put_ids.missing} of them by the source)"
+            f"{dropped} dropped ({share:.0%}; {put_ids.missing} of them by the source)"
         )
         failures = self.read_failures
         return words + (f", {failures} failed read{'s'[: failures > 1]}" if failures else "")

@@ -50,7 +50,7 @@ class LiveVideoSink:
             return self._video.write(shot)
         self._captured_ns.append(shot.frame.captured_ns or 0)
         if len(self._captured_ns) < MEASURED_PICTURES:
-            self._latest = _kept(shot)
+            self._latest = kept(shot)
             return True
         self._latest = None
         self._video = self._made(self._measured_fps())
@@ -75,7 +75,7 @@ class LiveVideoSink:
         return min(self._highest_fps, max(_SLOWEST_FPS, measured))
 
 
-def _kept(shot: Shot) -> Shot:
-    """A copy that outlives :meth:`LiveVideoSink.write`."""
+def kept(shot: Shot) -> Shot:
+    """A copy of what a video needs, which outlives the call of ``write`` that it was lent to."""
     picture = shot.frame.pixels if shot.drawn is None else shot.drawn
     return replace(shot, mask=None, drawn=picture.copy())

@@ -118,10 +118,14 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
         from edge.sinks.png import PngSink
 
         return PngSink(path, every=uri.options.get("every", 1))
-    if lossless:
+    if lossless and "fps" in uri.options:
         from edge.sinks.video import VideoSink
 
-        return VideoSink(path, uri.options.get("fps", _RECORDING_FPS), own_thread=False)
+        return VideoSink(path, uri.options["fps"], own_thread=False)
+    if lossless:
+        from edge.sinks.recorded_video import RecordedVideoSink
+
+        return RecordedVideoSink(path, _RECORDING_FPS)
     from edge.sinks.live_video import LiveVideoSink
 
     return LiveVideoSink(path, uri.options.get("fps", _LIVE_FPS))
