@@ -97,13 +97,15 @@ def test_a_file_never_gets_the_number_of_a_closed_stdout(tmp_path: Path):
 def test_a_signal_while_modules_are_imported(number: signal.Signals, module: str):
     """It comes at the moment at which that module is looked for."""
     script = f"""
-import os, sys
+import os, signal, sys
+# The tests may run as a background job, whose children ignore Ctrl-C from birth.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
             os.kill(os.getpid(), {int(number)})
 sys.meta_path.insert(0, Finder())
-sys.argv = ["dermedge", "run", "--sink", "headless"]
+sys.argv = ["dermedge", "run", "--sink", "headless", "--seconds", "5"]
 from edge.__main__ import main
 main()
 """
