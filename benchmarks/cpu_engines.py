@@ -40,9 +40,6 @@ from edge.engines.openvino import device_properties, import_openvino
 from models.offline import onnx_runtime
 
 PARITY = 1e-3
-PAUSE_S = 0.01
-"""Before each run: the threads of the candidate before may still be spinning."""
-
 FOLDER = Path("out/bench")
 EXPORTED, REWRITTEN = FOLDER / "paper-unet.onnx", FOLDER / "paper-unet-rewritten.onnx"
 
@@ -154,6 +151,8 @@ def open_onnx(
     """ONNX Runtime as the engine sets it up, but for the options given."""
     onnxruntime = onnx_runtime()
     options = session_options(threads, spinning=spin)
+    # Else its threads would go on spinning at the next candidate's expense.
+    options.add_session_config_entry("session.force_spinning_stop", str(int(spin)))
     options.enable_mem_pattern = pattern
     options.enable_cpu_mem_arena = arena
     if not layout:
@@ -254,7 +253,6 @@ def race(runs: dict[str, Run], rounds: int) -> dict[str, list[tuple[float, float
     for index in range(-2, rounds):  # two rounds to warm up
         planes = frames()[index % len(frames())]
         for name, run in runs.items():
-            time.sleep(PAUSE_S)
             wall, cpu = time.perf_counter(), time.process_time()
             run(planes)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
