@@ -545,6 +545,19 @@ def test_several_are_listed_and_verbose_sums_up(analyze, tmp_path):
     assert verbose.count("Regions found") == 2
 
 
+def test_the_packs_own_limit_of_naming_is_said_once_for_each_picture(analyze, tmp_path):
+    pack = write_pack(tmp_path / "pack", classifier__decision__abstain_below=0.97)
+    two = np.hstack([skin(), skin()])
+    paths = [still(tmp_path / name, two) for name in ("a.png", "b.png")]
+
+    lines = analyze(*paths, pack=pack).out.splitlines()
+
+    for line in lines[:2]:
+        assert line.count("uncertain (likeliest ") == 2
+        assert line.count("97%") == 1
+    assert "97%" not in lines[2]
+
+
 def test_two_runs_give_the_same(analyze, tmp_path):
     path = still(tmp_path / "a.jpg")
     one, other = analyze(path), analyze(path, out=tmp_path / "other")
