@@ -65,6 +65,21 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
+def closed(path: Path) -> Path:
+    """A cut JPEG with the mark of its end put behind it."""
+    path.write_bytes(path.read_bytes() + b"\xff\xd9")
+    return path
+
+
+def holed(path: Path, hole_bytes: int = 1024) -> Path:
+    """The file with zeros in its middle."""
+    data = bytearray(path.read_bytes())
+    start = len(data) // 2
+    data[start : start + hole_bytes] = bytes(hole_bytes)
+    path.write_bytes(data)
+    return path
+
+
 # --- running ------------------------------------------------------------------------------------
 
 
@@ -259,6 +274,9 @@ def empty_folder(path: Path) -> Path:
 REFUSED = {
     "cut JPEG": (lambda p: cut(still(p / "a.jpg"), 0.6), "in the middle of the picture"),
     "cut PNG": (lambda p: cut(still(p / "a.png"), 0.6), "in the middle of the picture"),
+    "cut and closed JPEG": (lambda p: closed(cut(still(p / "a.jpg"), 0.9)), "libjpeg says"),
+    "JPEG with a hole": (lambda p: holed(still(p / "a.jpg", quality=95)), "a JPEG"),
+    "WebP with a hole": (lambda p: holed(still(p / "a.webp", quality=95)), "zeros"),
     "0 bytes": (written("a.jpg", b""), "0 bytes"),
     "text": (written("a.jpg", b"Dear doctor,\n"), "got text"),
     "missing": (lambda p: p / "none.jpg", "No such file"),

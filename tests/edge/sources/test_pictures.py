@@ -312,6 +312,87 @@ def test_a_file_whose_end_was_never_written_is_refused(tmp_path, kind):
         decode_picture(tmp_path / "a.jpg")
 
 
+def lively(kind: str) -> bytes:
+    """A picture whose every byte counts: noise, as skin and sensors have it."""
+    name, _, option = kind.partition("-")
+    options = {
+        "progressive": {"progressive": True},
+        "optimized": {"optimize": True},
+        "restarts": {"restart_marker_rows": 2},
+        "lossless": {"lossless": True},
+    }
+    noise = np.random.default_rng(1).normal(0, 12, (400, 600, 3))
+    pixels = np.clip(scene(600, 400) + noise, 0, 255).astype(np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, name, quality=90, **options.get(option, {}))
+    return data.getvalue()
+
+
+JPEG_KINDS = ["JPEG", "JPEG-progressive", "JPEG-optimized", "JPEG-restarts"]
+PLACES = (0.05, 0.3, 0.5, 0.7, 0.9)
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_cut_jpeg_with_an_end_put_behind_it_is_refused(tmp_path, kind, capfd):
+    whole = lively(kind)
+    decode_picture(_written(tmp_path, whole))
+    for place in (*PLACES, 0.99):
+        cut = whole[: int(place * len(whole))] + b"\xff\xd9"
+        with pytest.raises(InputError, match="a whole file.*copy the file again"):
+            decode_picture(_written(tmp_path, cut))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("hole_bytes", [512, 4096])
+@pytest.mark.parametrize("kind", [*JPEG_KINDS, "WEBP", "WEBP-lossless"])
+def test_a_hole_of_zeros_is_refused_wherever_it_is(tmp_path, kind, hole_bytes):
+    whole = lively(kind)
+    decode_picture(_written(tmp_path, whole))
+    for place in PLACES:
+        start = int(place * len(whole))
+        holed = whole[:start] + bytes(hole_bytes) + whole[start + hole_bytes :]
+        with pytest.raises(InputError, match="a whole file.*copy the file again"):
+            decode_picture(_written(tmp_path, holed))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("JPEG", 2000, {"optimize": True}),
+        ("JPEG", 2000, {"progressive": True}),
+        ("WEBP", 2500, {"quality": 80}),
+    ],
+)
+def test_zeros_that_stand_for_an_even_area_are_no_hole(tmp_path, name, size, options):
+    """A small picture on black: hundreds of zero bytes, and nothing is missing."""
+    pixels = np.zeros((size, size, 3), np.uint8)
+    pixels[900:940, 900:960] = scene()
+    saved(tmp_path / "a.jpg", Image.fromarray(pixels), format=name, **options)
+    assert bytes(300 if name == "WEBP" else 512) in (tmp_path / "a.jpg").read_bytes()
+
+    assert difference(decode_picture(tmp_path / "a.jpg").pixels, pixels) < 1.0
+
+
+@pytest.mark.parametrize(("bytes_before_end", "whole"), [(8, True), (40, False), (300, False)])
+def test_padding_before_the_end_of_a_jpeg(tmp_path, bytes_before_end, whole):
+    data = lively("JPEG")
+    path = _written(tmp_path, data[:-2] + b"\x55" * bytes_before_end + data[-2:])
+    if whole:
+        assert decode_picture(path).pixels.shape == (400, 600, 3)
+    else:
+        with pytest.raises(InputError, match="extraneous bytes before"):
+            decode_picture(path)
+
+
+def test_zeros_in_metadata_are_no_hole(tmp_path):
+    """Cameras reserve room there."""
+    exif = b"Exif\0\0II*\0\x08" + bytes(4000) + b"maker"
+    for name in ("a.jpg", "a.webp"):
+        path = saved(tmp_path / name, Image.fromarray(scene()), exif=exif)
+        assert bytes(2000) in path.read_bytes()
+        assert decode_picture(path).pixels.shape == (40, 60, 3)
+
+
 def test_a_flipped_bit_in_a_png_is_found(tmp_path):
     data = bytearray(encoded("PNG"))
     data[len(data) // 2] ^= 1
@@ -397,6 +478,11 @@ def test_real_pictures(folder):
     for path in paths:
         expected = cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
         assert difference(decode_picture(path).pixels, expected) < 1.0
+
+
+def _written(folder: Path, content: bytes) -> Path:
+    (folder / "a.jpg").write_bytes(content)
+    return folder / "a.jpg"
 
 
 def _profile_with_red_and_green_exchanged() -> bytes:
