@@ -250,6 +250,26 @@ def skin_coloured(
 # --- the whole frame at a glance ----------------------------------------------------------------
 
 
+GREY_SPREAD_MAX = 2
+"""Steps of 255 by which R, G and B of a grey picture may differ: what conversions leave."""
+
+
+def is_grey(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a frame has no colour anywhere that a sample would show, whatever its file says.
+
+    Args:
+        pixels: HxWx3 uint8 RGB.
+    """
+    for side in (32, OVERVIEW_SIDE_MAX):  # nearly every colour picture is told by the first
+        step = -(-max(pixels.shape[:2]) // side)
+        red, green, blue = cv2.split(np.ascontiguousarray(pixels[::step, ::step]))
+        highest = np.maximum(np.maximum(red, green), blue)
+        lowest = np.minimum(np.minimum(red, green), blue)
+        if int((highest - lowest).max()) > GREY_SPREAD_MAX:
+            return False
+    return True
+
+
 @dataclass(frozen=True)
 class Overview:
     """A sample of the whole frame in linear light, 1 is white.

@@ -3,7 +3,7 @@
 What a file may hold, and what becomes of it (each with a note that travels in the Result):
 
 ===================  ===========================================================================
-grey, black/white    the same value in R, G and B
+grey, black/white    the same value in R, G and B; the analysis notes that there is no colour
 palette              its colours
 16 bit per channel   divided by 257 and rounded, so that 65535 becomes 255; grey and RGB only
 CMYK                 converted by its colour profile, else by plain subtraction
