@@ -114,11 +114,10 @@ class HalfReference:
         """
         for found in self._in_running_order():
             if found.overflows:
+                value = f"{found.largest:,.0f}" if found.largest < np.inf else "infinity or NaN"
                 raise ModelRefusedError(
                     f"values within float16's range, up to {FLOAT16_MAX:,.0f}",
-                    got=f"{found.largest:,.0f} from {found.operator} {found.node}"
-                    if np.isfinite(found.largest)
-                    else f"infinity or NaN from {found.operator} {found.node}",
+                    got=f"{value} from {found.operator} {found.node!r}",
                     next_step="build it with --precision fp32, or export the network with smaller "
                     "activations there",
                 )
