@@ -72,6 +72,7 @@ def compare(pack: Pack, sets: dict[str, list[Path | int]]) -> int:
     print_activations(segmenter_half)
     print_classes(pack.classifier.manifest, classes)
     print_activations(classifier_half)
+    # Also where there was no picture at all.
     segmenter_half.refuse_overflow()
     classifier_half.refuse_overflow()
     missed = any(found.dice_mean < DICE_MIN for _, found in masks)

@@ -23,7 +23,7 @@ from convert.half import FLOAT16_MAX, known_types
 from convert.network import OUR_PREFIX
 from convert.prepare import INPUT_NAME
 from convert.trial import CannotRunError, TrialSession
-from models.errors import ModelRefusedError
+from models.errors import InputError, ModelRefusedError
 
 # float16 rounds to infinity from here on: halfway between the largest number and the next step.
 _OVERFLOW = 65520.0
@@ -77,6 +77,7 @@ class HalfReference:
                 next_step="make it with convert.half.to_half",
             )
         self._largest = np.zeros(len(self._places), np.float64)
+        self._calls = 0
         try:
             self._session = TrialSession(rounded, as_written=True)
         except CannotRunError as error:
@@ -98,6 +99,7 @@ class HalfReference:
             output, *largest = self._session.run({INPUT_NAME: pixels})
         except CannotRunError as error:
             raise _cannot_run(error) from error
+        self._calls += 1
         np.maximum(self._largest, np.array(largest, np.float64), out=self._largest)
         return np.asarray(output, np.float32)
 
@@ -111,7 +113,14 @@ class HalfReference:
 
         Raises:
             ModelRefusedError: Names the first node in running order that overflowed.
+            InputError: There was no call, so nothing can be said.
         """
+        if not self._calls:
+            raise InputError(
+                "pictures to look for values beyond float16 on",
+                got="none",
+                next_step="name a folder of pictures",
+            )
         for found in self._in_running_order():
             if found.overflows:
                 value = f"{found.largest:,.0f}" if found.largest < np.inf else "infinity or NaN"

@@ -328,21 +328,25 @@ def test_a_cast_to_float32_inside_the_network_becomes_one_to_float16() -> None:
 
 
 def test_integers_beyond_float16_stay_float32() -> None:
+    """Where the root and the cap are taken, 200,000 is still 200,000."""
     nodes = [
         node("ArgMax", ["image"], "place", axis=1),
         node("Mul", ["place", "many"], "number"),
         node("Cast", ["number"], "number_float", to=SINGLE),
         node("Sqrt", ["number_float"], "small"),
-        node("Conv", ["small", "narrow"], "logit"),
+        node("Min", ["number_float", "top"], "capped"),
+        node("Concat", ["small", "capped"], "both", axis=1),
+        node("Conv", ["both", "narrow"], "logit"),
     ]
     weights = {
         "many": np.array(100_000, np.int64),
-        "narrow": np.full((1, 1, 1, 1), 0.01, np.float32),
+        "top": np.array(100, np.float32),
+        "narrow": np.full((1, 2, 1, 1), 0.01, np.float32),
     }
     model = prepared(nodes, weights)
     half = to_half(model)
     types = types_of(half)
-    assert types["number_float"] == types["small"] == SINGLE
+    assert types["number_float"] == types["small"] == SINGLE and types["capped"] == HALF
     np.testing.assert_allclose(answers(half), answers(model), atol=1e-3)
 
 

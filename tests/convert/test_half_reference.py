@@ -11,7 +11,7 @@ from tiny_networks_for_tests import prepared_tiny
 
 from convert.half import to_half
 from convert.half_reference import Activation, HalfReference
-from models.errors import ModelRefusedError
+from models.errors import InputError, ModelRefusedError
 from models.offline import onnx_runtime
 
 HALF, SINGLE = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -132,6 +132,12 @@ def test_the_largest_of_all_pictures_is_remembered() -> None:
         reference(pixels(value))
     assert {a.largest for a in reference.activations} == {200.0}
     assert [a.node for a in reference.activations] == ["narrow", "the_y"]
+
+
+def test_no_picture_proves_nothing() -> None:
+    reference = HalfReference(graph_of([node("Neg", ["x"], "y")], {}))
+    with pytest.raises(InputError, match="values beyond float16 on; got none"):
+        reference.refuse_overflow()
 
 
 def test_quantized_tensors_over_float16_are_dequantized_to_float16() -> None:
