@@ -18,6 +18,9 @@ from models.errors import RequestError
 
 DEFAULT_TARGET = "jetpack-6.2"
 
+STANDARD_DOMAINS = ("", "ai.onnx")
+"""Both names of the domain of ONNX's own operators."""
+
 Version = tuple[int, ...]
 
 _TENSORRT_MIN: Version = (10, 3)
@@ -66,6 +69,10 @@ class Target:
     operators: Mapping[str, Operator]
     later: Mapping[str, str]
     table: str
+
+    def reads(self, operator: str, domain: str) -> bool:
+        """Whether it has an operator of this name; other domains than the standard are plugins."""
+        return domain in STANDARD_DOMAINS and operator in self.operators
 
     def is_at_least(self, release: str) -> bool:
         """Whether its TensorRT is this release (``10.9``) or a later one."""
