@@ -9,13 +9,19 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What a bare Debian lacks: venv, the two libraries that OpenCV's wheel links, fonts for every label.
 DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-noto-cjk
 
-.PHONY: help demo test check bench test-train check-wheels system setup clean
+# The tests' stand-ins for NVIDIA's libraries are compiled; the bindings themselves come as wheels.
+DEBIAN_TEST := gcc libc6-dev
+GENUINE := .genuine/.ready
+
+.PHONY: help demo test check bench test-train check-wheels contract-refresh \
+	system system-test setup clean
 
 help:
 	@echo "make demo        set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
 	@echo "make test        set up, run the tests"
 	@echo "make check       ruff, mypy, import rules, oldest Python"
 	@echo "make bench       speed and memory tables (run on a quiet machine)"
+	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 	@echo "make test-train  the tests that need torch, in an environment of their own"
 
 demo: setup
@@ -26,7 +32,7 @@ demo: setup
 	$(BIN)/dermedge analyze $(OUT)/still.png --out $(OUT) --verbose
 	@echo "Look at $(OUT)/camera.webm, $(OUT)/camera/*.png and $(OUT)/still.png.overlay.png"
 
-test: setup
+test: setup system-test $(GENUINE)
 	$(BIN)/python -m pytest -q
 
 check: setup
@@ -55,6 +61,14 @@ test-train:
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py
 
+# NVIDIA's own Python modules, a megabyte or so each, checked by hash; nothing of them is committed.
+$(GENUINE): $(VENV)/.ready tests/genuine_for_tests.py tests/genuine_wheels.txt
+	$(BIN)/python tests/genuine_for_tests.py
+	@touch $@
+
+contract-refresh: setup system-test $(GENUINE)
+	$(BIN)/python tests/contract/dump_stub.py
+
 setup: system $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -63,7 +77,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 # Root installs what is missing; anybody else is told the one line to type. Never sudo.
-system:
+system-test: DEBIAN += $(DEBIAN_TEST)
+system system-test:
 	@command -v dpkg-query >/dev/null || exit 0; missing=""; \
 	for package in $(DEBIAN); do \
 		if [ $$package = python3-venv ] && $(PYTHON) -c 'import ensurepip' 2>/dev/null; then continue; fi; \
@@ -78,4 +93,4 @@ system:
 	fi
 
 clean:
-	rm -rf $(VENV) .venv-train out build dist *.egg-info
+	rm -rf $(VENV) .venv-train .genuine out build dist *.egg-info

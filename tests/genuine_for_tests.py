@@ -1,0 +1,162 @@
+"""NVIDIA's genuine Python bindings, for tests: which wheels, how they come here, how they load.
+
+The wheels hold the true Python modules, but neither ``libnvinfer`` nor ``libcuda``. ``make test``
+brings them by running this file: it downloads the wheels that fit this interpreter, checks them
+against ``genuine_wheels.txt`` and unpacks them into ``.genuine/``. Nothing of them is committed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+GENUINE = ROOT / ".genuine"
+TABLE = Path(__file__).with_name("genuine_wheels.txt")
+
+TENSORRT_RELEASES = ("10.3.0", "10.7.0", "10.13.3.9", "10.16.1.11", "11.4.0.106")
+"""The releases that the product is held to, oldest first."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One line of ``genuine_wheels.txt``."""
+
+    file: str
+    sha256: str
+
+    @property
+    def project(self) -> str:
+        """Name on the package index."""
+        return self.file.split("-")[0].replace("_", "-")
+
+    @property
+    def version(self) -> str:
+        """Release, as in ``10.3.0``."""
+        return self.file.split("-")[1]
+
+    @property
+    def fits_here(self) -> bool:
+        """Is it for this interpreter and this kind of processor?"""
+        interpreter = f"cp{sys.version_info.major}{sys.version_info.minor}"
+        python, _, kind = self.file.removesuffix(".whl").split("-")[2:5]
+        machine = kind == "any" or kind.endswith(platform.machine())
+        return python in (interpreter, "py3") and machine and sys.platform == "linux"
+
+
+def wheels() -> list[Wheel]:
+    """All lines of the table."""
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    return [Wheel(file, sha256) for sha256, file in (line.split() for line in lines)]
+
+
+def tensorrt_wheels(release: str) -> list[Wheel]:
+    """Every wheel of one TensorRT release, one per interpreter and kind of processor."""
+    of_release = [w for w in wheels() if w.version == release and w.file.startswith("tensorrt_")]
+    if not of_release:
+        raise ValueError(f"expected one of {', '.join(TENSORRT_RELEASES)}, got {release!r}")
+    return of_release
+
+
+def folder_of(wheel: Wheel) -> Path:
+    """Where a wheel is unpacked; one folder per wheel, to be put on ``sys.path``."""
+    return GENUINE / wheel.file.removesuffix(".whl")
+
+
+def why_no_tensorrt(release: str) -> str | None:
+    """Why the bindings of a release cannot be had here, or ``None`` where they can."""
+    fitting = [wheel for wheel in tensorrt_wheels(release) if wheel.fits_here]
+    if not fitting:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return f"NVIDIA has no TensorRT {release} for Python {python} on {platform.machine()}"
+    if not folder_of(fitting[0]).is_dir():
+        return f"TensorRT {release} is not in .genuine: make test brings it"
+    return why_no_compiler()
+
+
+def why_no_compiler() -> str | None:
+    """Why nothing can be compiled here, or ``None``."""
+    missing = [tool for tool in ("gcc", "nm", "readelf") if shutil.which(tool) is None]
+    return f"no {', no '.join(missing)}: apt-get install gcc libc6-dev" if missing else None
+
+
+def tensorrt_folder(release: str) -> Path:
+    """The folder that holds the package ``tensorrt_bindings`` of a release."""
+    return next(folder_of(w) for w in tensorrt_wheels(release) if w.fits_here)
+
+
+def compile_empty_libraries(release: str, folder: Path) -> list[Path]:
+    """Make the libraries that the bindings link to, with every function returning null.
+
+    Importing the bindings calls none of these functions; calling one later (``Builder(...)``)
+    fails as it does where the real library finds no device.
+
+    Returns:
+        The libraries, to be loaded before the bindings are imported.
+    """
+    module = next(tensorrt_folder(release).glob("tensorrt_bindings/tensorrt.so"))
+    source = folder / "empty.c"
+    lines = (f"void *{name}(void) {{ return 0; }}\n" for name in _missing_symbols(module))
+    source.write_text("".join(lines), encoding="ascii")
+    libraries = []
+    for name in re.findall(r"\(NEEDED\).*\[(libnv.+?)\]", _output("readelf", "-d", module)):
+        libraries.append(folder / name)
+        _output("gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", libraries[-1], source)
+    return libraries
+
+
+def import_tensorrt(release: str) -> ModuleType:
+    """Import the genuine bindings; one release in one process, since they register types."""
+    with tempfile.TemporaryDirectory() as folder:
+        for library in compile_empty_libraries(release, Path(folder)):
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    sys.path.insert(0, str(tensorrt_folder(release)))
+    return importlib.import_module("tensorrt_bindings")
+
+
+def _missing_symbols(module: Path) -> list[str]:
+    """What the module wants and neither Python nor the C and C++ libraries have."""
+    loaded = ctypes.CDLL(None)
+    lines = map(str.split, _output("nm", "-D", "--undefined-only", module).splitlines())
+    names = [fields[1] for fields in lines if fields[0] == "U" and "@" not in fields[1]]
+    return [n for n in names if not n.startswith(("Py", "_Py")) and not hasattr(loaded, n)]
+
+
+def _output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def bring() -> None:
+    """Download, check and unpack every wheel of the table that fits this interpreter."""
+    GENUINE.mkdir(exist_ok=True)
+    for wheel in wheels():
+        if wheel.fits_here and not folder_of(wheel).is_dir():
+            print(f"bringing {wheel.file}", flush=True)
+            _bring_one(wheel)
+
+
+def _bring_one(wheel: Wheel) -> None:
+    with tempfile.TemporaryDirectory(dir=GENUINE) as name:
+        here = Path(name)
+        wanted = here / "wanted.txt"
+        wanted.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        options = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
+        subprocess.run([*pip, *options, "-d", name, "-r", str(wanted)], check=True)
+        with zipfile.ZipFile(here / wheel.file) as archive:
+            archive.extractall(here / "unpacked")
+        (here / "unpacked").rename(folder_of(wheel))
+
+
+if __name__ == "__main__":
+    bring()
