@@ -1,8 +1,9 @@
 """NVIDIA's genuine Python bindings, for tests: which wheels, how they come here, how they load.
 
-The wheels hold the true Python modules, but neither ``libnvinfer`` nor ``libcuda``. ``make test``
-brings them by running this file: it downloads the wheels that fit this interpreter, checks them
-against ``genuine_wheels.txt`` and unpacks them into ``.genuine/``. Nothing of them is committed.
+The wheels hold the true modules of TensorRT and CUDA, but neither ``libnvinfer`` nor ``libcuda``.
+``make test`` brings them by running this file: it downloads the wheels that fit this interpreter,
+checks them against ``genuine_wheels.txt`` and unpacks them into ``.genuine/``. Nothing of them is
+committed.
 """
 
 from __future__ import annotations
@@ -84,6 +85,12 @@ def why_no_tensorrt(release: str) -> str | None:
     return why_no_compiler()
 
 
+def cuda_python_folder() -> Path | None:
+    """The folder that holds the genuine ``cuda.bindings``, or ``None`` where it is not here."""
+    fitting = [w for w in wheels() if w.file.startswith("cuda_bindings-") and w.fits_here]
+    return next((folder_of(w) for w in fitting if folder_of(w).is_dir()), None)
+
+
 def why_no_compiler() -> str | None:
     """Why nothing can be compiled here, or ``None``."""
     missing = [tool for tool in ("gcc", "nm", "readelf") if shutil.which(tool) is None]
@@ -154,7 +161,9 @@ def _bring_one(wheel: Wheel) -> None:
         options = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
         subprocess.run([*pip, *options, "-d", name, "-r", str(wanted)], check=True)
         with zipfile.ZipFile(here / wheel.file) as archive:
-            archive.extractall(here / "unpacked")
+            # Some wheels hold the C++ that their modules were made from, ten times their size.
+            names = [n for n in archive.namelist() if not n.endswith((".cpp", ".pyx", ".pxd"))]
+            archive.extractall(here / "unpacked", names)
         (here / "unpacked").rename(folder_of(wheel))
 
 

@@ -1,0 +1,152 @@
+"""TensorRT and CUDA for tests without a GPU: genuine Python bindings on stand-ins of the libraries.
+
+``tests/standin/libcuda.c`` stands in for ``libcuda``, ``tests/standin/site/tensorrt`` for what
+``libnvinfer`` does, with ONNX Runtime behind it. :class:`Standin` gives both to a child process or
+to this one. What the device is and what goes wrong is said by ``STANDIN_`` variables: those of
+CUDA are listed in ``libcuda.c``, those of TensorRT in ``site/tensorrt/settings.py``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import genuine_for_tests as genuine
+
+HERE = Path(__file__).resolve().parent / "standin"
+SITE = HERE / "site"
+
+
+def default_release() -> str:
+    """The oldest supported TensorRT whose bindings can be had here."""
+    reasons = {r: genuine.why_no_tensorrt(r) for r in genuine.TENSORRT_RELEASES}
+    here = [release for release, reason in reasons.items() if reason is None]
+    return here[0] if here else genuine.TENSORRT_RELEASES[0]
+
+
+def why_not(release: str | None = None) -> str | None:
+    """Why there are no stand-ins here, or ``None`` where there are."""
+    reason = genuine.why_no_tensorrt(release or default_release())
+    if reason is None and genuine.cuda_python_folder() is None:
+        reason = "the genuine cuda.bindings is not in .genuine: make test brings it"
+    return reason
+
+
+@dataclass(frozen=True)
+class Standin:
+    """Both stand-ins, compiled into one folder."""
+
+    folder: Path
+
+    @classmethod
+    def compile(cls, folder: Path) -> Standin:
+        """Compile ``libcuda.so.1`` and the empty libraries behind every release to be had here."""
+        options = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
+        soname = "-Wl,-soname,libcuda.so.1"
+        target = ["-o", str(folder / "libcuda.so.1"), str(HERE / "libcuda.c"), "-ldl"]
+        subprocess.run(["gcc", *options, soname, *target], check=True)
+        for release in genuine.TENSORRT_RELEASES:
+            if genuine.why_no_tensorrt(release) is None:
+                (folder / release).mkdir()
+                genuine.compile_empty_libraries(release, folder / release)
+        return cls(folder)
+
+    def variables(self, release: str | None = None, **settings: object) -> dict[str, str]:
+        """What a process needs in its environment; ``settings`` are ``STANDIN_`` variables.
+
+        Args:
+            release: Which TensorRT; :func:`default_release` unless given.
+            settings: Names without ``STANDIN_``, in lower case: ``fail_alloc=3``.
+        """
+        release = release or default_release()
+        cuda_python = genuine.cuda_python_folder()
+        python_path = [SITE, genuine.ROOT, *([cuda_python] if cuda_python else [])]
+        if os.environ.get("PYTHONPATH"):
+            python_path.append(Path(os.environ["PYTHONPATH"]))
+        return {
+            "PYTHONPATH": os.pathsep.join(map(str, python_path)),
+            "LD_LIBRARY_PATH": str(self.folder),
+            "STANDIN_TENSORRT": release,
+            "STANDIN_BINDINGS": str(genuine.tensorrt_folder(release)),
+            "STANDIN_LIBRARIES": str(self.folder),
+            **{f"STANDIN_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        release: str | None = None,
+        timeout: float = 300,
+        **settings: object,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run this interpreter with both stand-ins and wait for it; ``arguments`` follow it."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, **self.variables(release, **settings)},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def enter(self, patch: pytest.MonkeyPatch) -> None:
+        """Give both stand-ins to this process, until ``patch`` is undone.
+
+        The libraries stay loaded and TensorRT stays the release of the first call: a process can
+        load the genuine module once. Other releases need a child process.
+        """
+        for name, value in self.variables(_loaded_release()).items():
+            if name.startswith("STANDIN_"):
+                patch.setenv(name, value)
+        # Loaded by its full name: from here on it is the library of that name.
+        ctypes.CDLL(str(self.folder / "libcuda.so.1"), mode=ctypes.RTLD_GLOBAL)
+        for entry in (genuine.cuda_python_folder(), SITE):
+            if entry is not None:
+                patch.syspath_prepend(str(entry))
+        # A later test may be one that has no TensorRT.
+        for name in [n for n in sys.modules if n.partition(".")[0] == "tensorrt"]:
+            patch.delitem(sys.modules, name)
+
+    def counters(self) -> Mapping[str, int]:
+        """What is alive in this process, and what was done; see ``libcuda.c`` for the names."""
+        library = ctypes.CDLL(str(self.folder / "libcuda.so.1"))
+        buffer = ctypes.create_string_buffer(1024)
+        library.standin_counters(buffer, len(buffer))
+        return read_counters(buffer.value.decode())
+
+
+def read_counters(line: str) -> dict[str, int]:
+    """One line of a report, see ``STANDIN_CUDA_REPORT`` in ``libcuda.c``."""
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+ALIVE = (
+    "contexts",
+    "allocations",
+    "host_allocations",
+    "streams",
+    "events",
+    "graphs",
+    "graph_execs",
+)
+
+
+def alive(counters: Mapping[str, int]) -> dict[str, int]:
+    """What was made and not released; empty after an orderly end."""
+    return {name: counters[name] for name in ALIVE if counters[name]}
+
+
+def _loaded_release() -> str | None:
+    loaded = sys.modules.get("tensorrt_bindings")
+    return None if loaded is None else str(loaded.__version__)
