@@ -150,3 +150,33 @@ def alive(counters: Mapping[str, int]) -> dict[str, int]:
 def _loaded_release() -> str | None:
     loaded = sys.modules.get("tensorrt_bindings")
     return None if loaded is None else str(loaded.__version__)
+
+
+def build_engine(model: bytes, *, max_batch: int = 4, **config: Any) -> bytes:
+    """An engine of this process's TensorRT, as simply as it can be had; batch 1 to ``max_batch``.
+
+    Args:
+        model: An ONNX file; a first axis that is dynamic is the batch.
+        max_batch: Largest batch of the only profile.
+        config: Properties of ``IBuilderConfig`` to set.
+    """
+    import tensorrt as trt
+
+    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse(model), [str(parser.get_error(i)) for i in range(parser.num_errors)]
+    settings = builder.create_builder_config()
+    for name, value in config.items():
+        setattr(settings, name, value)
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        batch, *rest = tensor.shape
+        sizes = (1, max_batch, max_batch) if batch == -1 else (batch,) * 3
+        profile.set_shape(tensor.name, *((size, *rest) for size in sizes))
+    settings.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, settings)
+    assert plan is not None
+    return bytes(plan)

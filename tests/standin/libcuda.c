@@ -172,6 +172,16 @@ static CUresult leave(CUresult result)
 
 #define ENTER() do { CUresult entered = enter(); if (entered != OK) return leave(entered); } while (0)
 
+/* Releasing goes on after a failure that broke the context, and says that it is broken. */
+#define ENTER_BROKEN_TOO() do { CUresult entered = enter(); \
+    if (entered != OK && !(current() && current()->alive && initialized)) return leave(entered); \
+    } while (0)
+
+static CUresult leave_broken(CUresult result)
+{
+    return leave(result != OK ? result : stack[depth - 1]->broken);
+}
+
 static CUcontext current(void) { return depth ? stack[depth - 1] : NULL; }
 
 /* --- memory --------------------------------------------------------------------------------- */
@@ -269,8 +279,8 @@ API CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes)
 
 API CUresult cuMemFree_v2(CUdeviceptr pointer)
 {
-    ENTER();
-    return leave(release((char *)(uintptr_t)(pointer & ~DEVICE_BIT), 0));
+    ENTER_BROKEN_TOO();
+    return leave_broken(release((char *)(uintptr_t)(pointer & ~DEVICE_BIT), 0));
 }
 
 API CUresult cuMemHostAlloc(void **host, size_t bytes, unsigned flags)
@@ -286,8 +296,8 @@ API CUresult cuMemAllocHost_v2(void **host, size_t bytes) { return cuMemHostAllo
 
 API CUresult cuMemFreeHost(void *host)
 {
-    ENTER();
-    return leave(release(host, 1));
+    ENTER_BROKEN_TOO();
+    return leave_broken(release(host, 1));
 }
 
 API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *pointer, void *host, unsigned flags)
@@ -501,14 +511,14 @@ API CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int pr
 
 API CUresult cuStreamDestroy_v2(CUstream handle)
 {
-    ENTER();
+    ENTER_BROKEN_TOO();
     CUstream stream = stream_of(handle);
     if (!stream || stream == &default_stream)
         return leave(INVALID_HANDLE);
     drain(stream, NULL, 0);
     stream->alive = 0; /* kept, so that a later use is recognised */
     counters[STREAMS]--;
-    return leave(OK);
+    return leave_broken(OK);
 }
 
 API CUresult cuStreamSynchronize(CUstream handle)
@@ -690,12 +700,12 @@ API CUresult cuEventCreate(CUevent *event, unsigned flags)
 /* The handle stays readable, so that a later use is recognised. */
 API CUresult cuEventDestroy_v2(CUevent event)
 {
-    ENTER();
+    ENTER_BROKEN_TOO();
     if (!event || !event->alive)
         return leave(INVALID_HANDLE);
     event->alive = 0;
     counters[EVENTS]--;
-    return leave(OK);
+    return leave_broken(OK);
 }
 
 API CUresult cuEventRecord(CUevent event, CUstream stream)
@@ -881,15 +891,15 @@ static CUresult destroy_graph(struct graph *graph, int counter)
 
 API CUresult cuGraphDestroy(CUgraph graph)
 {
-    ENTER();
-    return leave(destroy_graph(graph, GRAPHS));
+    ENTER_BROKEN_TOO();
+    return leave_broken(destroy_graph(graph, GRAPHS));
 }
 
 API CUresult cuGraphExecDestroy(CUgraphExec exec)
 {
-    ENTER();
+    ENTER_BROKEN_TOO();
     drain_all();
-    return leave(destroy_graph(exec, GRAPH_EXECS));
+    return leave_broken(destroy_graph(exec, GRAPH_EXECS));
 }
 
 /* --- contexts and devices ------------------------------------------------------------------- */

@@ -5,31 +5,10 @@ module, which is imported from its wheel. Only what needs ``libnvinfer`` is repl
 it is says ``STANDIN_TENSORRT``; ``standin_for_tests.py`` sets this and the other variables.
 """
 
-from __future__ import annotations
+from .loading import genuine_module
 
-import ctypes
-import os
-import sys
-import types
-from pathlib import Path
-
-
-def _genuine() -> types.ModuleType:
-    release = os.environ.get("STANDIN_TENSORRT")
-    if release is None:
-        raise ModuleNotFoundError("No module named 'tensorrt'", name="tensorrt")
-    for library in sorted(Path(os.environ["STANDIN_LIBRARIES"], release).glob("libnv*")):
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-    folder = os.environ["STANDIN_BINDINGS"]
-    sys.path.insert(0, folder)
-    try:
-        import tensorrt_bindings
-    finally:
-        sys.path.remove(folder)
-    return tensorrt_bindings
-
-
-genuine = _genuine()
+genuine = genuine_module()
+del genuine_module
 __version__ = genuine.__version__
 globals().update({k: v for k, v in vars(genuine).items() if not k.startswith("_")})
 

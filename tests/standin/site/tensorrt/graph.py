@@ -70,9 +70,9 @@ def refused(model: onnx.ModelProto) -> Iterator[Refused]:
     for index, node in enumerate(model.graph.node):
         known = node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type)
         if not known or node.op_type in _NEVER:
-            yield Refused(
-                index, node, "UNSUPPORTED_NODE", "Plugin not found, are the plugin name right?"
-            )
+            reason = 'Assertion failed: creator && "Plugin not found, are the plugin name, '
+            reason += 'version, and namespace correct?"'
+            yield Refused(index, node, "UNSUPPORTED_NODE", reason)
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2:
             zero = constants.get(node.input[2])
             if zero is None or zero.data_type != TensorProto.INT8:

@@ -2,7 +2,7 @@
 
 Members that the release lacks are taken away, so that ``hasattr`` answers as it does there.
 Members that the stand-in does not have are added: properties that keep what is put into them,
-methods that say that they are not done here.
+methods and setters that say that they are not done here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Any
 
 from . import genuine
 
-_ALWAYS = {"__init__", "__module__", "__doc__", "__dict__", "__weakref__", "__qualname__"}
-
 
 def give_genuine_members(standin: type, original: type) -> None:
     """Change ``standin`` in place."""
@@ -21,12 +19,24 @@ def give_genuine_members(standin: type, original: type) -> None:
         if not hasattr(original, name):
             delattr(standin, name)
     for name, value in vars(original).items():
-        if name.startswith("_") or name in vars(standin):
+        if name.startswith("_"):
             continue
-        if isinstance(value, property):
+        mine = vars(standin).get(name)
+        if isinstance(mine, property) and isinstance(value, property):
+            setattr(standin, name, _as_settable(mine, value, name))
+        elif mine is not None:
+            continue
+        elif isinstance(value, property):
             setattr(standin, name, _kept(name, value))
         else:
             setattr(standin, name, _not_done(f"{original.__name__}.{name}"))
+
+
+def _as_settable(mine: property, original: property, name: str) -> property:
+    """The stand-in's property with a setter where the genuine one has one, and only there."""
+    if original.fset is None:
+        return mine.setter(None)
+    return mine if mine.fset else mine.setter(_not_done(f"setting {name}"))
 
 
 def _kept(name: str, original: property) -> property:
