@@ -11,10 +11,11 @@ DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-not
 
 # The tests' stand-ins for NVIDIA's libraries are compiled; the bindings themselves come as wheels.
 DEBIAN_TEST := gcc libc6-dev
+DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
 GENUINE := .genuine/.ready
 
-.PHONY: help demo test check bench test-train check-wheels contract-refresh \
-	system system-test setup clean
+.PHONY: help demo test check bench test-train test-pycuda check-wheels contract-refresh \
+	system system-test system-pycuda setup clean
 
 help:
 	@echo "make demo        set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
@@ -22,6 +23,7 @@ help:
 	@echo "make check       ruff, mypy, import rules, oldest Python"
 	@echo "make bench       speed and memory tables (run on a quiet machine)"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
+	@echo "make test-pycuda  builds the genuine pycuda (a minute), runs the tests that need it"
 	@echo "make test-train  the tests that need torch, in an environment of their own"
 
 demo: setup
@@ -66,6 +68,11 @@ $(GENUINE): $(VENV)/.ready tests/genuine_for_tests.py tests/genuine_wheels.txt
 	$(BIN)/python tests/genuine_for_tests.py
 	@touch $@
 
+# From its source, against the stand-in of libcuda: without CUDA and without a GPU.
+test-pycuda: setup system-pycuda $(GENUINE)
+	$(BIN)/python tests/pycuda_for_tests.py
+	$(BIN)/python -m pytest -q -m pycuda
+
 contract-refresh: setup system-test $(GENUINE)
 	$(BIN)/python tests/contract/dump_stub.py
 
@@ -78,7 +85,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 # Root installs what is missing; anybody else is told the one line to type. Never sudo.
 system-test: DEBIAN += $(DEBIAN_TEST)
-system system-test:
+system-pycuda: DEBIAN += $(DEBIAN_PYCUDA)
+system system-test system-pycuda:
 	@command -v dpkg-query >/dev/null || exit 0; missing=""; \
 	for package in $(DEBIAN); do \
 		if [ $$package = python3-venv ] && $(PYTHON) -c 'import ensurepip' 2>/dev/null; then continue; fi; \

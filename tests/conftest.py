@@ -40,3 +40,13 @@ def standin_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
     """The same in this process: ``import tensorrt`` and ``import cuda.bindings`` work."""
     standin.enter(monkeypatch)
     return standin
+
+
+@pytest.fixture
+def pycuda_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """Both stand-ins in this process, and the genuine pycuda on them; cuda-python is not there."""
+    reason = standin_for_tests.why_no_pycuda()
+    if reason is not None:
+        pytest.skip(reason)
+    standin.enter(monkeypatch, binding="pycuda")
+    return standin

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +45,7 @@ class Wheel:
     @property
     def version(self) -> str:
         """Release, as in ``10.3.0``."""
-        return self.file.split("-")[1]
+        return self.file.removesuffix(".tar.gz").split("-")[1]
 
     @property
     def fits_here(self) -> bool:
@@ -55,9 +56,9 @@ class Wheel:
         return python in (interpreter, "py3") and machine and sys.platform == "linux"
 
 
-def wheels() -> list[Wheel]:
-    """All lines of the table."""
-    lines = TABLE.read_text(encoding="utf-8").splitlines()
+def wheels(table: Path = TABLE) -> list[Wheel]:
+    """All lines of a table."""
+    lines = table.read_text(encoding="utf-8").splitlines()
     return [Wheel(file, sha256) for sha256, file in (line.split() for line in lines)]
 
 
@@ -91,6 +92,11 @@ def cuda_python_folder() -> Path | None:
     return next((folder_of(w) for w in fitting if folder_of(w).is_dir()), None)
 
 
+def pycuda_folder() -> Path:
+    """The folder that holds the genuine pycuda, once ``make test-pycuda`` has built it."""
+    return GENUINE / f"pycuda-cp{sys.version_info.major}{sys.version_info.minor}"
+
+
 def why_no_compiler() -> str | None:
     """Why nothing can be compiled here, or ``None``."""
     missing = [tool for tool in ("gcc", "nm", "readelf") if shutil.which(tool) is None]
@@ -113,7 +119,7 @@ def compile_empty_libraries(release: str, folder: Path) -> list[Path]:
     """
     module = next(tensorrt_folder(release).glob("tensorrt_bindings/tensorrt.so"))
     source = folder / "empty.c"
-    lines = (f"void *{name}(void) {{ return 0; }}\n" for name in _missing_symbols(module))
+    lines = (f"void *{name}(void) {{ return 0; }}\n" for name in missing_symbols(module))
     source.write_text("".join(lines), encoding="ascii")
     libraries = []
     for name in re.findall(r"\(NEEDED\).*\[(libnv.+?)\]", _output("readelf", "-d", module)):
@@ -131,41 +137,52 @@ def import_tensorrt(release: str) -> ModuleType:
     return importlib.import_module("tensorrt_bindings")
 
 
-def _missing_symbols(module: Path) -> list[str]:
-    """What the module wants and neither Python nor the C and C++ libraries have."""
+def missing_symbols(module: Path) -> list[str]:
+    """What a module wants and neither Python nor the C and C++ libraries have."""
     loaded = ctypes.CDLL(None)
     lines = map(str.split, _output("nm", "-D", "--undefined-only", module).splitlines())
     names = [fields[1] for fields in lines if fields[0] == "U" and "@" not in fields[1]]
     return [n for n in names if not n.startswith(("Py", "_Py")) and not hasattr(loaded, n)]
 
 
+def defined_symbols(library: Path) -> set[str]:
+    """The functions that a library gives to others."""
+    return {
+        line.split()[2]
+        for line in _output("nm", "-D", "--defined-only", library).splitlines()
+        if line.split()[1] == "T"
+    }
+
+
 def _output(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def bring() -> None:
-    """Download, check and unpack every wheel of the table that fits this interpreter."""
+def bring(wanted: Iterable[Wheel]) -> None:
+    """Download, check and unpack wheels that are not yet here."""
     GENUINE.mkdir(exist_ok=True)
-    for wheel in wheels():
-        if wheel.fits_here and not folder_of(wheel).is_dir():
-            print(f"bringing {wheel.file}", flush=True)
-            _bring_one(wheel)
+    for wheel in wanted:
+        if folder_of(wheel).is_dir():
+            continue
+        print(f"bringing {wheel.file}", flush=True)
+        with tempfile.TemporaryDirectory(dir=GENUINE) as name:
+            here = Path(name)
+            download(wheel, here, "--only-binary=:all:")
+            with zipfile.ZipFile(here / wheel.file) as archive:
+                # Some hold the C++ that their modules were made from, ten times their size.
+                names = [n for n in archive.namelist() if not n.endswith((".cpp", ".pyx", ".pxd"))]
+                archive.extractall(here / "unpacked", names)
+            (here / "unpacked").rename(folder_of(wheel))
 
 
-def _bring_one(wheel: Wheel) -> None:
-    with tempfile.TemporaryDirectory(dir=GENUINE) as name:
-        here = Path(name)
-        wanted = here / "wanted.txt"
-        wanted.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        options = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
-        subprocess.run([*pip, *options, "-d", name, "-r", str(wanted)], check=True)
-        with zipfile.ZipFile(here / wheel.file) as archive:
-            # Some wheels hold the C++ that their modules were made from, ten times their size.
-            names = [n for n in archive.namelist() if not n.endswith((".cpp", ".pyx", ".pxd"))]
-            archive.extractall(here / "unpacked", names)
-        (here / "unpacked").rename(folder_of(wheel))
+def download(file: Wheel, folder: Path, *options: str) -> None:
+    """Download one file of a table into a folder; pip checks its hash."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{file.project}=={file.version} --hash=sha256:{file.sha256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    exact = ["--no-deps", "--require-hashes", "-d", str(folder), "-r", str(wanted)]
+    subprocess.run([*pip, *options, *exact], check=True)
 
 
 if __name__ == "__main__":
-    bring()
+    bring(wheel for wheel in wheels() if wheel.fits_here)

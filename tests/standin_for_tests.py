@@ -41,6 +41,12 @@ def why_not(release: str | None = None) -> str | None:
     return reason
 
 
+def why_no_pycuda() -> str | None:
+    """Why the genuine pycuda is not here, or ``None`` where it is."""
+    there = genuine.pycuda_folder().is_dir()
+    return None if there else "pycuda is not built: make test-pycuda builds it"
+
+
 @dataclass(frozen=True)
 class Standin:
     """Both stand-ins, compiled into one folder."""
@@ -50,26 +56,26 @@ class Standin:
     @classmethod
     def compile(cls, folder: Path) -> Standin:
         """Compile ``libcuda.so.1`` and the empty libraries behind every release to be had here."""
-        options = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
-        soname = "-Wl,-soname,libcuda.so.1"
-        target = ["-o", str(folder / "libcuda.so.1"), str(HERE / "libcuda.c"), "-ldl"]
-        subprocess.run(["gcc", *options, soname, *target], check=True)
+        _compile_libcuda(folder)
         for release in genuine.TENSORRT_RELEASES:
             if genuine.why_no_tensorrt(release) is None:
                 (folder / release).mkdir()
                 genuine.compile_empty_libraries(release, folder / release)
         return cls(folder)
 
-    def variables(self, release: str | None = None, **settings: object) -> dict[str, str]:
+    def variables(
+        self, release: str | None = None, *, binding: str = "cuda-python", **settings: object
+    ) -> dict[str, str]:
         """What a process needs in its environment; ``settings`` are ``STANDIN_`` variables.
 
         Args:
             release: Which TensorRT; :func:`default_release` unless given.
+            binding: What of CUDA can be imported: ``cuda-python``, ``pycuda``, ``both`` or
+                ``neither``.
             settings: Names without ``STANDIN_``, in lower case: ``fail_alloc=3``.
         """
         release = release or default_release()
-        cuda_python = genuine.cuda_python_folder()
-        python_path = [SITE, genuine.ROOT, *([cuda_python] if cuda_python else [])]
+        python_path = [SITE, genuine.ROOT, *_folders_of(binding)]
         if os.environ.get("PYTHONPATH"):
             python_path.append(Path(os.environ["PYTHONPATH"]))
         return {
@@ -86,43 +92,72 @@ class Standin:
         arguments: Sequence[str],
         *,
         release: str | None = None,
+        binding: str = "cuda-python",
         timeout: float = 300,
         **settings: object,
     ) -> subprocess.CompletedProcess[str]:
         """Run this interpreter with both stand-ins and wait for it; ``arguments`` follow it."""
         return subprocess.run(
             [sys.executable, *arguments],
-            env={**os.environ, **self.variables(release, **settings)},
+            env={**os.environ, **self.variables(release, binding=binding, **settings)},
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
 
-    def enter(self, patch: pytest.MonkeyPatch) -> None:
+    def enter(self, patch: pytest.MonkeyPatch, *, binding: str = "cuda-python") -> None:
         """Give both stand-ins to this process, until ``patch`` is undone.
 
-        The libraries stay loaded and TensorRT stays the release of the first call: a process can
+        Nothing is alive and nothing was counted at first, and this thread has no CUDA context. The
+        libraries stay loaded and TensorRT stays the release of the first call: a process can
         load the genuine module once. Other releases need a child process.
         """
         for name, value in self.variables(_loaded_release()).items():
             if name.startswith("STANDIN_"):
                 patch.setenv(name, value)
         # Loaded by its full name: from here on it is the library of that name.
-        ctypes.CDLL(str(self.folder / "libcuda.so.1"), mode=ctypes.RTLD_GLOBAL)
-        for entry in (genuine.cuda_python_folder(), SITE):
-            if entry is not None:
-                patch.syspath_prepend(str(entry))
+        ctypes.CDLL(str(self.folder / "libcuda.so.1"), mode=ctypes.RTLD_GLOBAL).standin_reset()
+        for entry in (*_folders_of(binding), SITE):
+            patch.syspath_prepend(str(entry))
         # A later test may be one that has no TensorRT.
         for name in [n for n in sys.modules if n.partition(".")[0] == "tensorrt"]:
             patch.delitem(sys.modules, name)
 
     def counters(self) -> Mapping[str, int]:
-        """What is alive in this process, and what was done; see ``libcuda.c`` for the names."""
+        """What is alive in this process, and what was done since :meth:`enter`.
+
+        The names are in ``libcuda.c``.
+        """
         library = ctypes.CDLL(str(self.folder / "libcuda.so.1"))
         buffer = ctypes.create_string_buffer(1024)
         library.standin_counters(buffer, len(buffer))
         return read_counters(buffer.value.decode())
+
+
+def _folders_of(binding: str) -> list[Path]:
+    """What to put on the path of Python for a binding, see :meth:`Standin.variables`."""
+    cuda_python = genuine.cuda_python_folder()
+    assert cuda_python is not None  # why_not() would have said so
+    folders = {"cuda-python": [cuda_python], "pycuda": [genuine.pycuda_folder()], "neither": []}
+    folders["both"] = folders["cuda-python"] + folders["pycuda"]
+    return folders[binding]
+
+
+def _compile_libcuda(folder: Path) -> None:
+    options = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
+    compiler = ["gcc", *options, "-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")]
+    sources = [HERE / "libcuda.c"]
+    subprocess.run([*compiler, *map(str, sources)], check=True)
+    for module in genuine.pycuda_folder().glob("pycuda/_driver*.so"):
+        # pycuda links to all that it could ever call; what is not done here says so.
+        done = genuine.defined_symbols(folder / "libcuda.so.1")
+        wanted = [name for name in genuine.missing_symbols(module) if name.startswith("cu")]
+        sources.append(folder / "absent.c")
+        function = '__attribute__((visibility("default"))) int {}(void) {{ return 801; }}\n'
+        lines = (function.format(name) for name in wanted if name not in done)
+        sources[-1].write_text("".join(lines), encoding="ascii")
+        subprocess.run([*compiler, *map(str, sources)], check=True)
 
 
 def read_counters(line: str) -> dict[str, int]:

@@ -11,7 +11,8 @@
  * The device is described by the environment (see `number` and `text` below), read at each call:
  *   STANDIN_GPU_COUNT, _NAME, _COMPUTE ("8.7"), _SMS, _MEMORY (bytes), _USED (bytes that others
  *   hold), _INTEGRATED, _CAN_MAP_HOST, STANDIN_DRIVER_VERSION.
- * Failures are planted the same way; each counts from 1 and happens once:
+ * Failures are planted the same way. Counting begins at 1; "3" means the third, "3+" also all later
+ * ones (pycuda tries once more before it says that there is no memory):
  *   STANDIN_FAIL_INIT=<CUresult>        cuInit returns it
  *   STANDIN_FAIL_ALLOC=<n>              the n-th allocation finds no memory
  *   STANDIN_FAIL_LAUNCH=<n>             the n-th launch fails when it is waited for
@@ -134,6 +135,14 @@ static long long number(const char *name, long long otherwise)
     return value && *value ? atoll(value) : otherwise;
 }
 
+/* Is it this one, of those that are counted, that a test wants to fail? */
+static int planted(const char *name, long long count)
+{
+    const char *value = text(name, "0");
+    long long first = atoll(value);
+    return count == first || (first && count > first && strchr(value, '+'));
+}
+
 static long long memory_total(void) { return number("STANDIN_GPU_MEMORY", 8ll << 30); }
 
 static long long memory_free(void)
@@ -225,7 +234,7 @@ static CUresult allocate(size_t bytes, int is_host, int mapped, void **host)
     for (struct stream *s = streams; s; s = s->next)
         if (s->capturing)
             return CAPTURE_UNSUPPORTED;
-    if (++counters[ALL_ALLOCATIONS] == number("STANDIN_FAIL_ALLOC", 0))
+    if (planted("STANDIN_FAIL_ALLOC", ++counters[ALL_ALLOCATIONS]))
         return OUT_OF_MEMORY;
     if ((!is_host || number("STANDIN_GPU_INTEGRATED", 1)) && (long long)bytes > memory_free())
         return OUT_OF_MEMORY;
@@ -393,7 +402,7 @@ static void carry_out(struct operation *o, CUcontext context)
             context->broken = ILLEGAL_ADDRESS;
         break;
     case CALL:
-        if (o->is_launch && ++counters[ALL_LAUNCHES] == number("STANDIN_FAIL_LAUNCH", 0)) {
+        if (o->is_launch && planted("STANDIN_FAIL_LAUNCH", ++counters[ALL_LAUNCHES])) {
             context->broken = LAUNCH_FAILED;
             break;
         }
@@ -1191,6 +1200,27 @@ API int standin_counters(char *buffer, int length)
         at += snprintf(buffer + at, length - at, ", \"%s\": %lld", COUNTER_NAMES[i], counters[i]);
     pthread_mutex_unlock(&lock);
     return at + snprintf(buffer + at, at < length ? length - at : 0, "}\n");
+}
+
+/* Between two tests in one process: nothing lives, nothing was counted, this thread has no context. */
+API void standin_reset(void)
+{
+    struct operation *o;
+    pthread_mutex_lock(&lock);
+    for (struct stream *s = streams; s; s = s->next) {
+        while ((o = take(&s->todo)))
+            free(o);
+        s->alive = s == &default_stream;
+        s->capturing = 0;
+    }
+    for (struct block *b; (b = blocks); free(b)) {
+        blocks = b->next;
+        free(b->host);
+    }
+    primary = (struct context){0, 1, 0, OK};
+    memset(counters, 0, sizeof counters);
+    depth = 0;
+    pthread_mutex_unlock(&lock);
 }
 
 __attribute__((destructor)) static void report(void)
