@@ -29,6 +29,25 @@ TABLE = Path(__file__).with_name("genuine_wheels.txt")
 TENSORRT_RELEASES = ("10.3.0", "10.7.0", "10.13.3.9", "10.16.1.11", "11.4.0.106")
 """The releases that the product is held to, oldest first."""
 
+# The bindings call none of these; the product asks the library itself for its four parts.
+_VERSION_FUNCTIONS = """
+#include <stdio.h>
+#include <stdlib.h>
+static int part(int index)
+{
+    int parts[4] = {0};
+    const char *version = getenv("STANDIN_LIBRARY_VERSION");
+    if (version)
+        sscanf(version, "%d.%d.%d.%d", parts, parts + 1, parts + 2, parts + 3);
+    return parts[index];
+}
+int getInferLibMajorVersion(void) { return part(0); }
+int getInferLibMinorVersion(void) { return part(1); }
+int getInferLibPatchVersion(void) { return part(2); }
+int getInferLibBuildVersion(void) { return part(3); }
+int getInferLibVersion(void) { return part(0) * 10000 + part(1) * 100 + part(2); }
+"""
+
 
 @dataclass(frozen=True)
 class Wheel:
@@ -109,7 +128,7 @@ def tensorrt_folder(release: str) -> Path:
 
 
 def compile_empty_libraries(release: str, folder: Path) -> list[Path]:
-    """Make the libraries that the bindings link to, with every function returning null.
+    """Make the libraries that the bindings link to, with every function of theirs returning null.
 
     Importing the bindings calls none of these functions; calling one later (``Builder(...)``)
     fails as it does where the real library finds no device.
@@ -120,7 +139,7 @@ def compile_empty_libraries(release: str, folder: Path) -> list[Path]:
     module = next(tensorrt_folder(release).glob("tensorrt_bindings/tensorrt.so"))
     source = folder / "empty.c"
     lines = (f"void *{name}(void) {{ return 0; }}\n" for name in missing_symbols(module))
-    source.write_text("".join(lines), encoding="ascii")
+    source.write_text(_VERSION_FUNCTIONS + "".join(lines), encoding="ascii")
     libraries = []
     for name in re.findall(r"\(NEEDED\).*\[(libnv.+?)\]", _output("readelf", "-d", module)):
         libraries.append(folder / name)

@@ -26,6 +26,10 @@ HERE = Path(__file__).resolve().parent / "standin"
 SITE = HERE / "site"
 
 
+# Two wheels name three parts; the fourth is that of JetPack 6, and of the release.
+_LIBRARY_VERSIONS = {"10.3.0": "10.3.0.30", "10.7.0": "10.7.0.23"}
+
+
 def default_release() -> str:
     """The oldest supported TensorRT whose bindings can be had here."""
     reasons = {r: genuine.why_no_tensorrt(r) for r in genuine.TENSORRT_RELEASES}
@@ -84,6 +88,7 @@ class Standin:
             "STANDIN_TENSORRT": release,
             "STANDIN_BINDINGS": str(genuine.tensorrt_folder(release)),
             "STANDIN_LIBRARIES": str(self.folder),
+            "STANDIN_LIBRARY_VERSION": _LIBRARY_VERSIONS.get(release, release),
             **{f"STANDIN_{name.upper()}": str(value) for name, value in settings.items()},
         }
 

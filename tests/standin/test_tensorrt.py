@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -658,6 +659,14 @@ def test_every_release_builds_and_reads(release: str, standin: Standin, tmp_path
     """
     ended = standin.run(["-c", dedent(code)], release=release)
     assert (ended.stdout, ended.returncode) == (f"{release}\n", 0), ended.stderr
+
+
+def test_the_library_tells_its_four_parts(trt: Any, monkeypatch: Any) -> None:
+    library = ctypes.CDLL(f"libnvinfer.so.{trt.__version__.partition('.')[0]}")
+    monkeypatch.setenv("STANDIN_LIBRARY_VERSION", "10.3.0.30")
+    names = ("Major", "Minor", "Patch", "Build")
+    parts = [getattr(library, f"getInferLib{name}Version")() for name in names]
+    assert (parts, library.getInferLibVersion()) == ([10, 3, 0, 30], 100300)
 
 
 def test_without_its_variables_there_is_no_tensorrt(standin: Standin) -> None:

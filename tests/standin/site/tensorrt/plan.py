@@ -58,6 +58,5 @@ class Plan:
 
 
 def library_version() -> str:
-    """Four parts. Two wheels name three; the fourth is that of JetPack 6, or of the release."""
-    builds = {"10.3.0": "10.3.0.30", "10.7.0": "10.7.0.23"}
-    return settings.text("LIBRARY_VERSION") or builds.get(__version__, __version__)
+    """What the library calls itself, in four parts."""
+    return settings.text("LIBRARY_VERSION") or __version__

@@ -1,6 +1,6 @@
 """What tests tell the stand-in of TensorRT, in environment variables that are read at each use.
 
-``STANDIN_LIBRARY_VERSION``   what the library calls itself in engines, unless its release
+``STANDIN_LIBRARY_VERSION``   what the library calls itself, in four parts
 ``STANDIN_BUILD_SECONDS``     a build without a timing cache takes that long
 ``STANDIN_BUILD_OOM_ABOVE``   a build with more workspace (bytes) finds no memory and fails
 ``STANDIN_BUILD_KILL_ABOVE``  the same, but the kernel kills the process, half way through
