@@ -14,17 +14,18 @@ DEBIAN_TEST := gcc libc6-dev
 DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
 GENUINE := .genuine/.ready
 
-.PHONY: help demo test check bench test-train test-pycuda check-wheels contract-refresh \
-	system system-test system-pycuda setup clean
+.PHONY: help demo test check bench test-train test-openvino test-pycuda check-wheels \
+	contract-refresh system system-test system-pycuda setup clean
 
 help:
-	@echo "make demo        set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
-	@echo "make test        set up, run the tests"
-	@echo "make check       ruff, mypy, import rules, oldest Python"
-	@echo "make bench       speed and memory tables (run on a quiet machine)"
+	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
+	@echo "make test              set up, run the tests"
+	@echo "make check             ruff, mypy, import rules, oldest Python"
+	@echo "make bench             speed and memory tables (run on a quiet machine)"
+	@echo "make test-train        the tests that need torch, in an environment of their own"
+	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
+	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
-	@echo "make test-pycuda  builds the genuine pycuda (a minute), runs the tests that need it"
-	@echo "make test-train  the tests that need torch, in an environment of their own"
 
 demo: setup
 	@rm -rf $(OUT) && mkdir -p $(OUT)
@@ -59,6 +60,15 @@ test-train:
 	.venv-train/bin/python -m pip --quiet --disable-pip-version-check install \
 		-c constraints.txt -e '.[desktop,dev]' '$(TORCH)'
 	.venv-train/bin/python -m pytest -q tests/train tests/test_readme.py
+
+# Without OpenVINO the tests skip what needs it, so that it must load first.
+test-openvino:
+	@test -x .venv-openvino/bin/python || $(PYTHON) -m venv .venv-openvino
+	.venv-openvino/bin/python -m pip --quiet --disable-pip-version-check install \
+		-c constraints.txt -e '.[desktop,dev,openvino]'
+	.venv-openvino/bin/python -c 'from edge.engines.openvino import import_openvino; import_openvino()'
+	.venv-openvino/bin/python -m pytest -q tests/edge/engines tests/edge/test_compose.py \
+		tests/edge/test_imports.py
 
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py
@@ -101,4 +111,4 @@ system system-test system-pycuda:
 	fi
 
 clean:
-	rm -rf $(VENV) .venv-train .genuine out build dist *.egg-info
+	rm -rf $(VENV) .venv-train .venv-openvino .genuine out build dist *.egg-info

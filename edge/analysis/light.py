@@ -34,24 +34,25 @@ OVERVIEW_SIDE_MAX = 320
 
 @dataclass(frozen=True)
 class LinearFrame:
-    """A frame reduced by whole pixels, of which only every ``row_step``-th row is kept.
+    """A frame reduced by whole pixels, of which only every ``step``-th one is kept.
 
     The reduced frame has pixels (row, column) of ``factor`` x ``factor`` frame pixels; up to
-    ``factor - 1`` last columns and rows of the frame are not in it. The other rows are made where
-    they are asked for: most pixels of a frame are in no window. Reduced pixels are uint16 RGB in
-    linear light, 65535 is white.
+    ``factor - 1`` last columns and rows of the frame are not in it. The other pixels are made
+    where they are asked for: most pixels of a frame are in no window. Reduced pixels are uint16
+    RGB in linear light, 65535 is white.
 
     Attributes:
-        rows: Reduced rows 0, row_step, 2 row_step ...; shape (kept, width, 3). The buffer belongs
-            to the :class:`LightMeter` that made it and is overwritten by its next frame.
-        row_step: 1 or 2.
+        samples: Reduced rows 0, step, 2 step ... and of them columns 0, step, 2 step ...; shape
+            (h, w, 3). The buffer belongs to the :class:`LightMeter` that made it and is
+            overwritten by its next frame.
+        step: 1 or 2.
         factor: Frame pixels along each side of a reduced pixel.
         pixels: The frame itself, HxWx3 uint8; borrowed from the caller of the meter.
         size_wh: Width and height of the reduced frame.
     """
 
-    rows: NDArray[np.uint16]
-    row_step: int
+    samples: NDArray[np.uint16]
+    step: int
     factor: int
     pixels: NDArray[np.uint8]
     size_wh: tuple[int, int]
@@ -62,28 +63,40 @@ class LinearFrame:
         Args:
             window_xyxy: Half-open, within the reduced frame, in reduced pixels; the first row and
                 column are multiples of ``step``.
-            step: 1, or a multiple of :attr:`row_step`.
+            step: 1, or a multiple of :attr:`step`.
 
         Returns:
-            hxwx3 uint16: a view into the rows, or a new array.
+            hxwx3 uint16: a view into the samples, or a new array.
         """
         x0, y0, x1, y1 = window_xyxy
-        if step % self.row_step == 0:
-            skipped = step // self.row_step
-            return self.rows[y0 // self.row_step :: skipped, x0:x1:step][: -(-(y1 - y0) // step)]
-        block = self.pixels[
-            y0 * self.factor : y1 * self.factor, x0 * self.factor : x1 * self.factor
-        ]
+        if step % self.step == 0:
+            rows, columns = -(-(y1 - y0) // step), -(-(x1 - x0) // step)
+            skipped = step // self.step
+            kept = self.samples[y0 // self.step :: skipped, x0 // self.step :: skipped]
+            return kept[:rows, :columns]
+        block = np.ascontiguousarray(self._frame_pixels(window_xyxy))
         linear = np.empty((y1 - y0, x1 - x0, 3), np.uint16)
-        _reduce(np.ascontiguousarray(block), linear, np.empty(block.shape, np.uint16), self.factor)
+        _reduce(block, linear, np.empty(block.shape, np.uint16), self.factor)
         return linear
+
+    def green(self, window_xyxy: tuple[int, int, int, int]) -> NDArray[np.uint16]:
+        """The green channel of every reduced pixel of a window; a new hxw array."""
+        x0, y0, x1, y1 = window_xyxy
+        block = np.ascontiguousarray(self._frame_pixels(window_xyxy)[..., 1])
+        linear = np.empty((y1 - y0, x1 - x0), np.uint16)
+        _reduce(block, linear, np.empty(block.shape, np.uint16), self.factor)
+        return linear
+
+    def _frame_pixels(self, window_xyxy: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        x0, y0, x1, y1 = (edge * self.factor for edge in window_xyxy)
+        return self.pixels[y0:y1, x0:x1]
 
 
 class LightMeter:
     """Makes :class:`LinearFrame` from frames, in buffers that it reuses."""
 
     def __init__(self) -> None:
-        self._rows = np.empty((0, 0, 3), np.uint16)
+        self._samples = np.empty((0, 0, 3), np.uint16)
         self._encoded = np.empty(0, np.uint8)
         self._linear = np.empty(0, np.uint16)
 
@@ -105,25 +118,40 @@ class LightMeter:
         if min(small_w, small_h) < 1:
             raise ValueError(f"a strip of {width}x{height} pixels cannot be reduced by {factor}")
         step = 2 if max(small_w, small_h) > OVERVIEW_SIDE_MAX else 1
-        kept = -(-small_h // step)
-        if self._rows.shape[:2] != (kept, small_w):
-            self._rows = np.empty((kept, small_w, 3), np.uint16)
-        line = factor * small_w * factor * 3
+        rows, columns = -(-small_h // step), -(-small_w // step)
+        if self._samples.shape[:2] != (rows, columns):
+            self._samples = np.empty((rows, columns, 3), np.uint16)
+        blocks = _blocks(np.ascontiguousarray(pixels), factor, step, (columns, rows))
+        line = factor * columns * factor * 3
         together = max(1, _BAND_VALUES // line)
         if self._encoded.size < together * line:
             self._encoded = np.empty(together * line, np.uint8)
             self._linear = np.empty(together * line, np.uint16)
-        for top in range(0, kept, together):
-            target = self._rows[top : top + together]
-            shape = (len(target) * factor, small_w * factor, 3)
-            encoded = self._encoded[: len(target) * line].reshape(shape)
+        for top in range(0, rows, together):
+            target = self._samples[top : top + together]
+            encoded = self._encoded[: len(target) * line]
+            encoded.view(blocks.dtype).reshape(-1, factor, columns)[:] = blocks[top:][:together]
+            shape = (len(target) * factor, columns * factor, 3)
             linear = self._linear[: len(target) * line].reshape(shape)
-            for index in range(len(target)):
-                first = (top + index) * step * factor
-                source = pixels[first : first + factor, : small_w * factor]
-                encoded[index * factor : (index + 1) * factor] = source
-            _reduce(encoded, target, linear, factor)
-        return LinearFrame(self._rows, step, factor, pixels, (small_w, small_h))
+            _reduce(encoded.reshape(shape), target, linear, factor)
+        return LinearFrame(self._samples, step, factor, pixels, (small_w, small_h))
+
+
+def _blocks(
+    pixels: NDArray[np.uint8], factor: int, step: int, count_wh: tuple[int, int]
+) -> NDArray[np.void]:
+    """Rows of every ``step``-th block of ``factor`` x ``factor`` pixels, as a view.
+
+    Returns:
+        (rows, factor, columns) items of ``factor`` RGB pixels, which numpy moves as one.
+    """
+    (columns, rows), (row_bytes, pixel_bytes, _) = count_wh, pixels.strides
+    block_bytes = factor * pixel_bytes
+    strides = (step * factor * row_bytes, row_bytes, step * block_bytes)
+    blocks: NDArray[np.void] = np.ndarray(
+        (rows, factor, columns), f"V{block_bytes}", pixels, strides=strides
+    )
+    return blocks
 
 
 def _reduce(
@@ -239,14 +267,13 @@ class Overview:
 
 def overview(light: LinearFrame) -> Overview:
     """Sample a reduced frame down to a long side of at most 320."""
-    sampled = light.rows[:, :: light.row_step]
     white = np.float32(1.0 / FULL_SCALE)
-    red, green, blue = (sampled[..., c].astype(np.float32) * white for c in range(3))
+    red, green, blue = (plane * white for plane in cv2.split(light.samples))
     return Overview(
         red=red,
         green=green,
         blue=blue,
         kinds=kinds_of(red, green, blue),
-        pitch_px=light.row_step * light.factor,
+        pitch_px=light.step * light.factor,
         middle_px=light.factor // 2,
     )

@@ -70,7 +70,7 @@ def measure_quality(light: LinearFrame, seen: Overview) -> Quality:
 def _sharpness(light: LinearFrame) -> float | None:
     width, height = light.size_wh
     x0, y0 = width // 3, height // 3
-    green = cv2.extractChannel(light.window((x0, y0, width - x0, height - y0), 1), 1)
+    green = light.green((x0, y0, width - x0, height - y0))
     level = cv2.mean(green)[0]
     laplacian = cv2.Laplacian(green, cv2.CV_32F)
     return cv2.norm(laplacian, cv2.NORM_L1) / laplacian.size / level if level > 0.0 else None

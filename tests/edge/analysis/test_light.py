@@ -23,10 +23,12 @@ def test_each_pixel_is_the_mean_linear_light_of_its_block(size_wh, factor):
     assert max(small_w, small_h) <= 640
     used = skin.linear_from_srgb(pixels)[: small_h * factor, : small_w * factor]
     blocks = used.reshape(small_h, factor, small_w, factor, 3).mean(axis=(1, 3))
-    assert light.row_step == (2 if max(small_w, small_h) > 320 else 1)
-    assert np.abs(light.rows / FULL_SCALE - blocks[:: light.row_step]).max() < 2.0 / FULL_SCALE
+    assert light.step == (2 if max(small_w, small_h) > 320 else 1)
+    sampled = blocks[:: light.step, :: light.step]
+    assert np.abs(light.samples / FULL_SCALE - sampled).max() < 2.0 / FULL_SCALE
     whole = light.window((0, 0, small_w, small_h), 1)
     assert np.abs(whole / FULL_SCALE - blocks).max() < 2.0 / FULL_SCALE
+    assert np.array_equal(light.green((2, 4, 9, 8)), whole[4:8, 2:9, 1])
 
 
 @pytest.mark.parametrize("size_wh", [(1280, 720), (300, 200), (641, 1001)])
@@ -55,15 +57,15 @@ def test_a_fine_check_of_black_and_white_is_half_the_light_not_half_the_value():
     pixels = np.zeros((700, 1280, 3), np.uint8)
     pixels[::2, ::2] = pixels[1::2, 1::2] = 255
     light = LightMeter().reduce(pixels)
-    assert np.abs(light.rows / FULL_SCALE - 0.5).max() < 1e-4
+    assert np.abs(light.samples / FULL_SCALE - 0.5).max() < 1e-4
 
 
 def test_the_buffer_is_reused_and_follows_the_size_of_the_frame():
     meter = LightMeter()
     first = meter.reduce(np.full((100, 120, 3), 255, np.uint8))
     again = meter.reduce(np.zeros((100, 120, 3), np.uint8))
-    assert again.rows is first.rows and not again.rows.any()
-    assert meter.reduce(np.zeros((80, 700, 3), np.uint8)).rows.shape == (20, 350, 3)
+    assert again.samples is first.samples and not again.samples.any()
+    assert meter.reduce(np.zeros((80, 700, 3), np.uint8)).samples.shape == (20, 175, 3)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -71,7 +73,7 @@ def test_the_skin_rule_is_that_of_the_reference(seed):
     pixels = render(random_spec(seed, (200, 150))).pixels
     if seed == 0:
         pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
-    linear = LightMeter().reduce(pixels).rows.astype(np.float32) / np.float32(FULL_SCALE)
+    linear = LightMeter().reduce(pixels).samples.astype(np.float32) / np.float32(FULL_SCALE)
     fast = kinds_of(linear[..., 0], linear[..., 1], linear[..., 2]).skin
     assert np.mean(fast != skin.skin_mask(pixels)) < 2e-4
 
@@ -95,8 +97,8 @@ def test_the_overview_samples_the_reduced_frame():
     pixels = np.random.default_rng(2).integers(0, 256, (721, 1283, 3), np.uint8)
     light = LightMeter().reduce(pixels)
     seen = overview(light)
-    assert max(seen.red.shape) <= 320 and seen.pitch_px == light.row_step * light.factor == 6
-    expected = light.rows[:, ::2, 1] / np.float32(FULL_SCALE)
+    assert max(seen.red.shape) <= 320 and seen.pitch_px == light.step * light.factor == 6
+    expected = light.samples[..., 1] / np.float32(FULL_SCALE)
     assert np.allclose(seen.green, expected, atol=1e-6)
     rows, columns = seen.red.shape
     assert (rows - 1) * seen.pitch_px + seen.middle_px < 721
