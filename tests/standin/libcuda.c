@@ -442,17 +442,20 @@ static void drain(CUstream stream, CUevent event, unsigned long long ticket)
     pthread_cond_broadcast(&idle);
 }
 
+/* Not what another thread is waiting for just now: it may want Python's lock, and cuda-python before
+ * 12.9 keeps that while it is here. */
 static void drain_all(void)
 {
     for (struct stream *s = streams; s; s = s->next)
-        drain(s, NULL, 0);
+        if (!s->busy)
+            drain(s, NULL, 0);
 }
 
 /* The default stream waits for every stream that was not made non-blocking. */
 static void drain_blocking(void)
 {
     for (struct stream *s = streams; s; s = s->next)
-        if (s->blocking)
+        if (s->blocking && !s->busy)
             drain(s, NULL, 0);
 }
 
