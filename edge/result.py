@@ -71,6 +71,15 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.0f}%"
 
 
+def percent_below(probability: float, limit: float) -> str:
+    """A probability below ``limit`` in as many digits as make it look below."""
+    for digits in range(4):
+        shown = round(100.0 * probability, digits)
+        if shown < 100.0 * limit:
+            return f"{shown:.{digits}f}%" if digits else percent(probability)
+    return f"just under {100.0 * limit:g}%"
+
+
 @dataclass(frozen=True)
 class Contour:
     """One closed outline: ``points`` is ((x, y), ...) in pixels; holes run inside their region."""

@@ -48,9 +48,9 @@ enough clear skin around them the rule leaves 55 in 100 without a camera in betw
 phone's, fewest on the darkest skin (``python -m benchmarks.colour``; docs/result.md).
 """
 
-_WINDOW_SAMPLES = 9_000
+_WINDOW_SAMPLES = 16_000
 """Most reduced pixels of a region and its surroundings; larger ones are sampled every second,
-fourth ... pixel. The median of five hundred is within 6 % of their standard deviation."""
+fourth ... pixel. The median of a thousand is within 4 % of their standard deviation."""
 
 
 @dataclass(frozen=True)

@@ -121,9 +121,7 @@ class LightMeter:
         rows, columns = -(-small_h // step), -(-small_w // step)
         if self._samples.shape[:2] != (rows, columns):
             self._samples = np.empty((rows, columns, 3), np.uint16)
-        # Blocks of pixels as items, so that numpy moves each at once.
-        pixel_rows = np.ascontiguousarray(pixels).reshape(height, width * 3)
-        blocks = pixel_rows[:, : small_w * factor * 3].view(f"V{factor * 3}")[:, ::step]
+        blocks = _blocks(np.ascontiguousarray(pixels), factor, step, (columns, rows))
         line = factor * columns * factor * 3
         together = max(1, _BAND_VALUES // line)
         if self._encoded.size < together * line:
@@ -131,15 +129,29 @@ class LightMeter:
             self._linear = np.empty(together * line, np.uint16)
         for top in range(0, rows, together):
             target = self._samples[top : top + together]
+            encoded = self._encoded[: len(target) * line]
+            encoded.view(blocks.dtype).reshape(-1, factor, columns)[:] = blocks[top:][:together]
             shape = (len(target) * factor, columns * factor, 3)
-            encoded = self._encoded[: len(target) * line].reshape(shape)
             linear = self._linear[: len(target) * line].reshape(shape)
-            items = encoded.reshape(len(encoded), -1).view(blocks.dtype)
-            for index in range(len(target)):
-                first = (top + index) * step * factor
-                items[index * factor : (index + 1) * factor] = blocks[first : first + factor]
-            _reduce(encoded, target, linear, factor)
+            _reduce(encoded.reshape(shape), target, linear, factor)
         return LinearFrame(self._samples, step, factor, pixels, (small_w, small_h))
+
+
+def _blocks(
+    pixels: NDArray[np.uint8], factor: int, step: int, count_wh: tuple[int, int]
+) -> NDArray[np.void]:
+    """Rows of every ``step``-th block of ``factor`` x ``factor`` pixels, as a view.
+
+    Returns:
+        (rows, factor, columns) items of ``factor`` RGB pixels, which numpy moves as one.
+    """
+    (columns, rows), (row_bytes, pixel_bytes, _) = count_wh, pixels.strides
+    block_bytes = factor * pixel_bytes
+    strides = (step * factor * row_bytes, row_bytes, step * block_bytes)
+    blocks: NDArray[np.void] = np.ndarray(
+        (rows, factor, columns), f"V{block_bytes}", pixels, strides=strides
+    )
+    return blocks
 
 
 def _reduce(

@@ -9,6 +9,7 @@ read the file's own structure, which needs no decoding.
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import stat
 import zlib
@@ -45,13 +46,27 @@ def check_readable(path: Path) -> None:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise InputError(
-            f"a readable file at {printable(path)}",
-            got=error.strerror or str(error),
-            next_step="check the path and its permissions",
-        ) from error
+        raise unreadable(path, error) from error
     if status.st_size == 0:
         raise cut_off(path, "a file of 0 bytes")
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error for a path that does not open; a link says where it leads."""
+    reason = error.strerror or str(error)
+    try:
+        link = os.readlink(path)
+    except OSError:  # it is none
+        return InputError(
+            f"a readable file at {printable(path)}",
+            got=reason,
+            next_step="check the path and its permissions",
+        )
+    return InputError(
+        f"a readable file at {printable(path)}",
+        got=f"a link to {printable(link)}: {reason}",
+        next_step="bring back what it leads to, or remove the link",
+    )
 
 
 def check_whole(path: Path, picture_format: str) -> None:
