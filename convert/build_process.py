@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from convert.build_memory import MIB, KernelKills, Limits, Memory, limits_for, read_memory
 from convert.build_progress import BuildProgress
@@ -93,9 +93,7 @@ def compile_engine(
         SystemExit: It was stopped by SIGTERM; with code 0.
     """
     limits = limits_for(memory or read_memory(), settings.workspace_mib)
-    with tempfile.TemporaryFile() as file, BuildProgress(title) as progress:
-        file.write(graph)
-        file.flush()
+    with _nameless(graph) as file, BuildProgress(title) as progress:
         order = Order(
             work="build",
             parent_pid=os.getpid(),
@@ -109,6 +107,24 @@ def compile_engine(
             detailed=settings.detailed,
         )
         return _with_less_each_time(order, limits, progress, title)
+
+
+def _nameless(content: bytes) -> IO[bytes]:
+    """A file that is gone with its last reader, however that ends."""
+    file = None
+    try:
+        file = tempfile.TemporaryFile()
+        file.write(content)
+        file.flush()
+        return file
+    except OSError as error:
+        if file is not None:
+            file.close()
+        raise InputError(
+            f"{len(content)} bytes of room in a folder for temporary files",
+            got=error.strerror or str(error),
+            next_step="free some space, or set TMPDIR to a folder that can be written",
+        ) from error
 
 
 def _with_less_each_time(
@@ -309,13 +325,13 @@ def _run(order: Order, progress: BuildProgress | None = None) -> _Ending:
 
 
 @contextmanager
-def _child(order: Order) -> Iterator[tuple[subprocess.Popen[bytes], Downlink, BinaryIO]]:
+def _child(order: Order) -> Iterator[tuple[subprocess.Popen[bytes], Downlink, IO[bytes]]]:
     """A child at work; whatever happens, it is gone at the end of the ``with``."""
     ours, theirs = os.pipe()
     link = Downlink(ours)
     files = [fd for fd in (order.graph_fd, order.engine_fd, theirs) if fd >= 0]
     try:
-        with tempfile.TemporaryFile() as said:
+        with _nameless(b"") as said:
             try:
                 child = _start(replace(order, events_fd=theirs), files, said)
             finally:
@@ -332,7 +348,7 @@ def _child(order: Order) -> Iterator[tuple[subprocess.Popen[bytes], Downlink, Bi
         link.close()
 
 
-def _start(order: Order, files: Sequence[int], said: Any) -> subprocess.Popen[bytes]:
+def _start(order: Order, files: Sequence[int], said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _CHILD, json.dumps(sys.path), order.to_json()],
         stdin=subprocess.PIPE,
@@ -360,7 +376,7 @@ class _Watch:
         self._answers: dict[str, Event] = {}
         self._kill_at_s: float | None = None
 
-    def to_the_end(self, said: BinaryIO) -> _Ending:
+    def to_the_end(self, said: IO[bytes]) -> _Ending:
         while not self._link.ended:
             select.select([self._link.fd], [], [], _LOOK_EVERY_S)
             for event in self._link.events():
@@ -405,7 +421,7 @@ def _available(memory: Memory) -> int:
     return memory.available_bytes
 
 
-def _last_line(said: BinaryIO) -> str:
+def _last_line(said: IO[bytes]) -> str:
     end = said.seek(0, os.SEEK_END)
     said.seek(max(0, end - _SAID_BYTES))
     lines = said.read().decode("utf-8", "replace").split("\n")

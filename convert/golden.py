@@ -77,6 +77,19 @@ class GoldenFrames:
         for name, path in self._pictures:
             yield GoldenFrame(name, decode_picture(path).pixels)
 
+    def thinned(self, most: int) -> Iterator[GoldenFrame]:
+        """Up to ``most`` phantoms and as many pictures, evenly; errors as of iterating."""
+        for index in _evenly(self._phantoms, most):
+            yield phantom(index)
+        for index in _evenly(len(self._pictures), most):
+            name, path = self._pictures[index]
+            yield GoldenFrame(name, decode_picture(path).pixels)
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Up to ``most`` of the numbers below ``count``, spread over them."""
+    return [index * count // most for index in range(most)] if count > most else list(range(count))
+
 
 def phantom(index: int) -> GoldenFrame:
     """The golden phantom of this number, 0 or more: the same on every machine and day."""

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from prepared_graphs_for_tests import write_segmenter
 
-from convert import build_process
 from convert.build_memory import MIB, Memory
-from convert.build_process import Compiled, compile_engine, engine_layers
+from convert.build_process import Compiled, compile_engine
 from edge.engine_card import BuilderSettings
-from edge.errors import DermedgeError, ModelRefusedError, RequestError
-from standin_for_tests import Standin
 
 SETTINGS = BuilderSettings(max_batch=4, opt_batch=4, workspace_mib=64)
 ROOMY = Memory(total_bytes=8192 * MIB, available_bytes=6000 * MIB)
