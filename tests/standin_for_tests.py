@@ -1,9 +1,9 @@
 """TensorRT and CUDA for tests without a GPU: genuine Python bindings on stand-ins of the libraries.
 
-``tests/standin/libcuda.c`` stands in for ``libcuda``, ``tests/standin/site/tensorrt`` for what
+``tests/standin/libcuda`` stands in for ``libcuda``, ``tests/standin/site/tensorrt`` for what
 ``libnvinfer`` does, with ONNX Runtime behind it. :class:`Standin` gives both to a child process or
 to this one. What the device is and what goes wrong is said by ``STANDIN_`` variables: those of
-CUDA are listed in ``libcuda.c``, those of TensorRT in ``site/tensorrt/settings.py``.
+CUDA are listed in ``libcuda/libcuda.h``, those of TensorRT in ``site/tensorrt/settings.py``.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Standin:
     def counters(self) -> Mapping[str, int]:
         """What is alive in this process, and what was done since :meth:`enter`.
 
-        The names are in ``libcuda.c``.
+        The names are in ``libcuda/state.c``.
         """
         library = ctypes.CDLL(str(self.folder / "libcuda.so.1"))
         buffer = ctypes.create_string_buffer(1024)
@@ -152,8 +152,8 @@ def _folders_of(binding: str) -> list[Path]:
 def _compile_libcuda(folder: Path) -> None:
     options = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread"]
     compiler = ["gcc", *options, "-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")]
-    sources = [HERE / "libcuda.c"]
-    subprocess.run([*compiler, *map(str, sources)], check=True)
+    sources = sorted((HERE / "libcuda").glob("*.c"))
+    subprocess.run([*compiler, *map(str, sources), "-ldl"], check=True)
     for module in genuine.pycuda_folder().glob("pycuda/_driver*.so"):
         # pycuda links to all that it could ever call; what is not done here says so.
         done = genuine.defined_symbols(folder / "libcuda.so.1")
@@ -162,11 +162,11 @@ def _compile_libcuda(folder: Path) -> None:
         function = '__attribute__((visibility("default"))) int {}(void) {{ return 801; }}\n'
         lines = (function.format(name) for name in wanted if name not in done)
         sources[-1].write_text("".join(lines), encoding="ascii")
-        subprocess.run([*compiler, *map(str, sources)], check=True)
+        subprocess.run([*compiler, *map(str, sources), "-ldl"], check=True)
 
 
 def read_counters(line: str) -> dict[str, int]:
-    """One line of a report, see ``STANDIN_CUDA_REPORT`` in ``libcuda.c``."""
+    """One line of a report, see ``STANDIN_CUDA_REPORT`` in ``libcuda.h``."""
     found: dict[str, Any] = json.loads(line)
     return found
 

@@ -140,6 +140,24 @@ def test_a_monitor_that_says_no_ends_the_build(build: Build) -> None:
     assert [e[0] for e in told[-2:]] == ["finish", "finish"]
 
 
+def test_a_monitor_that_raises_says_no(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    monitored(build, lambda phase, step: 1 / 0)
+    assert build.run() is None
+    assert "Exception caught in step_complete(): division by zero" in capsys.readouterr().err
+
+
+def test_a_logger_that_raises_ends_the_process(standin: Standin) -> None:
+    code = """
+        import tensorrt
+        class Logger(tensorrt.ILogger):
+            def log(self, severity, msg):
+                raise ValueError("of a test")
+        tensorrt.Runtime(Logger()).deserialize_cuda_engine(b"no engine")
+    """
+    ended = standin.run(["-c", dedent(code)])
+    assert ended.returncode == -signal.SIGABRT and "of a test" in ended.stderr
+
+
 def test_no_profile_for_a_dynamic_input(build: Build) -> None:
     assert build.builder.build_serialized_network(build.network, build.config) is None
     assert "no optimization profile" in build.heard.of("ERROR")
@@ -562,6 +580,27 @@ def test_a_profiler_hears_of_every_layer(run: Run, trt: Any) -> None:
     run.context.profiler = Profiler()
     run(pixels(1))
     assert len(heard_of) == run.engine.num_layers
+
+
+def test_two_threads_run_at_the_same_time(
+    trt: Any, heard: Heard, plan: bytes, standin_here: Standin
+) -> None:
+    wrong: list[object] = []
+
+    def work(batch: int) -> None:
+        own = Run(trt, heard, plan)
+        for _ in range(30):
+            if not np.allclose(own(pixels(batch)), segmenter_answer(pixels(batch)), atol=1e-6):
+                wrong.append(batch)
+        own.close()
+
+    threads = [threading.Thread(target=work, args=(batch,), daemon=True) for batch in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads) and not wrong
+    assert alive(standin_here.counters()) == {}
 
 
 PERTURBED = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -130,19 +131,24 @@ class Work:
         self._step("Building the engine", 2)
 
     def _phase(self, name: str, parent: str | None, steps: int, work: Any) -> None:
-        monitor = self._config._monitor
-        if monitor is not None:
-            monitor.phase_start(name, parent, steps)
+        self._tell("phase_start", name, parent, steps)
         try:
             work()
         finally:
-            if monitor is not None:
-                monitor.phase_finish(name)
+            self._tell("phase_finish", name)
 
     def _step(self, phase: str, step: int) -> None:
-        monitor = self._config._monitor
-        if monitor is not None and not monitor.step_complete(phase, step):
+        if not self._tell("step_complete", phase, step):
             raise BuildFailed("The build was cancelled by its progress monitor.")
+
+    def _tell(self, what: str, *arguments: Any) -> Any:
+        if self._config._monitor is None:
+            return True
+        try:
+            return getattr(self._config._monitor, what)(*arguments)
+        except Exception as error:  # C++ cannot throw it on
+            print(f"[ERROR] Exception caught in {what}(): {error}", file=sys.stderr)
+            return False
 
 
 def in_another_thread(work: Work) -> bytes:

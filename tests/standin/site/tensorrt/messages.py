@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import Any
 
 from . import genuine
@@ -47,15 +49,18 @@ class Voice:
 
     def error(self, message: str) -> None:
         """An error."""
-        self.logger.log(Severity.ERROR, message)
+        self._say(Severity.ERROR, message)
 
     def warning(self, message: str) -> None:
         """A warning."""
-        self.logger.log(Severity.WARNING, message)
+        self._say(Severity.WARNING, message)
 
-    def verbose(self, message: str) -> None:
-        """Something for those who look for it."""
-        self.logger.log(Severity.VERBOSE, message)
+    def _say(self, severity: Any, message: str) -> None:
+        try:
+            self.logger.log(severity, message)
+        except BaseException:  # C++ calls it where nothing may be thrown: the process ends
+            traceback.print_exc()
+            os.abort()
 
 
 def no_constructor(name: str) -> TypeError:

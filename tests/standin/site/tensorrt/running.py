@@ -221,7 +221,7 @@ class IExecutionContext:
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         if not 0 <= profile_index < self._engine.num_optimization_profiles:
-            return self._usage(f"profile {profile_index} does not exist")
+            raise RuntimeError("Error in set optimization profile async.")
         self._profile = profile_index
         return True
 
