@@ -196,7 +196,14 @@ def engine_layers(engine: Path) -> list[dict[str, Any]]:
     answer = ending.answers.get("layers")
     if answer is None:
         raise ending.error(str(engine), None)
-    layers = json.loads(answer["layers"]).get("Layers", [])
+    try:
+        layers = json.loads(answer["layers"])["Layers"]
+    except (ValueError, KeyError) as error:
+        raise ModelRefusedError(
+            f"TensorRT's inspector to tell the layers of {engine} as JSON",
+            got=str(error),
+            next_step="build the engine again with --force",
+        ) from error
     # Without details a layer is only its name.
     return [layer if isinstance(layer, dict) else {"Name": layer} for layer in layers]
 
