@@ -15,8 +15,6 @@ import pytest
 
 from standin_for_tests import Standin, alive
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Cython's old imports
-
 BYTES = 4096
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from standin_for_tests import Standin, alive
 
-pytestmark = [pytest.mark.pycuda, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.pycuda
 
 
 @pytest.fixture

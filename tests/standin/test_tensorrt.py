@@ -24,8 +24,6 @@ from prepared_graphs_for_tests import HEIGHT, WIDTH, segmenter_answer, write_seg
 import genuine_for_tests as genuine
 from standin_for_tests import Standin, alive, build_engine
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Cython's old imports
-
 
 @pytest.fixture
 def trt(standin_here: Standin) -> Any:
