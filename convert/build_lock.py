@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.errors import InputError
+from edge.sinks.partial import remove_dead_partials
 from edge.sinks.whole_file import output_error
 
 _NAME = ".build.lock"
@@ -17,6 +18,8 @@ _NAME = ".build.lock"
 @contextmanager
 def only_builder(root: Path) -> Iterator[None]:
     """Hold the lock of an engine folder; the system lets it go when the process ends, however.
+
+    What killed builds left unfinished there is removed.
 
     Args:
         root: The folder of all engines; made where missing.
@@ -30,7 +33,7 @@ def only_builder(root: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="ascii")
     except OSError as error:
-        raise output_error(path, error) from error
+        raise output_error(root, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,4 +49,5 @@ def only_builder(root: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
+        remove_dead_partials(root)
         yield

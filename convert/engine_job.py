@@ -95,10 +95,13 @@ class EngineJob:
         self.calibration_sha256: str | None = None
 
     def found(self) -> EngineCard | None:
-        """The card of this engine where it was built before with nothing changed since."""
-        cards = [card for _, card in self.engines.cards() if isinstance(card, EngineCard)]
-        fitting = [card for card in cards if self._fits(card)]
-        return max(fitting, key=lambda card: card.settings.rebuild, default=None)
+        """The card of this engine where it was built before with nothing changed since.
+
+        Of several the one in use, or else one that has passed the gate.
+        """
+        return max(
+            self._fitting(), key=lambda card: (self.is_chosen(card), card.passed), default=None
+        )
 
     def findings(self) -> list[Finding]:
         """What this device's TensorRT would refuse or get wrong in the graph."""
@@ -146,20 +149,22 @@ class EngineJob:
             return False
         return chosen is not None and chosen.key == card.key
 
-    def _fits(self, card: EngineCard) -> bool:
-        return (
-            card.model == self.card_model
+    def _fitting(self) -> list[EngineCard]:
+        """Cards that differ from what is wanted in nothing but how often they were built."""
+        return [
+            card
+            for _, card in self.engines.cards()
+            if isinstance(card, EngineCard)
+            and card.model == self.card_model
             and card.device == self.device
             and card.precision == self.precision
             and card.calibration_sha256 == self.calibration_sha256
             and card.settings.model_copy(update={"rebuild": 0}) == self.settings
-        )
+        ]
 
     def _settings_beside_the_one_in_use(self) -> BuilderSettings:
-        before = self.found()
-        if before is None or not self.is_chosen(before):
-            return self.settings if before is None else before.settings
-        return before.settings.model_copy(update={"rebuild": before.settings.rebuild + 1})
+        in_use = any(self.is_chosen(card) for card in self._fitting() if not card.settings.rebuild)
+        return self.settings.model_copy(update={"rebuild": int(in_use)})
 
     def _card(self, key: str, settings: BuilderSettings, compiled: Compiled) -> EngineCard:
         return EngineCard(

@@ -84,7 +84,7 @@ class BuilderSettings(_Table):
         workspace_mib: Scratch memory that a layer may use; ``None`` where the free memory of the
             board decided.
         detailed: Whether the engine can tell its layers (``dermedge-convert inspect``).
-        rebuild: Counts engines that were built again with nothing changed, each of which is
+        rebuild: Tells engines apart that were built again with nothing changed, each of which is
             another one (NVIDIA/TensorRT#4798); so the one in use stays until the next is proven.
     """
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,16 @@ def device_of_standin() -> DeviceFacts:
     )
 
 
+_phantom = cache(golden.phantom)
+"""Drawn once: most of the time of a gate goes there."""
+
+
 def prepare(patch: pytest.MonkeyPatch) -> None:
     """Small golden frames, and the device and engines of the stand-in."""
     from convert.commands import build
 
     patch.setattr(golden, "_SIZES_WH", SMALL_SIZES_WH)
+    patch.setattr(golden, "phantom", _phantom)
     patch.setattr(build_process, "device_at_hand", device_of_standin)
     patch.setattr(build, "device_at_hand", device_of_standin)
     patch.setattr(engine_builder, "_opened", open_plan)
