@@ -147,7 +147,10 @@ class EngineBuilder:
         except ModelRefusedError as error:
             say(f"{job.part:<12}built again: {error}")
             return None
-        say(f"{job.part:<12}{card.engine.file}: nothing has changed since {card.build.wall}")
+        judged = "" if card.gate is None else f", judged on {card.gate.frames} frames"
+        say(
+            f"{job.part:<12}{card.engine.file}: nothing has changed since {card.build.wall}{judged}"
+        )
         if card.gate is not None and not card.passed:
             say(f"{'':<12}it did not pass the gate; --force builds it again")
         return card

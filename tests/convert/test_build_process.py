@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from prepared_graphs_for_tests import HEIGHT, WIDTH, write_segmenter
 
+import genuine_for_tests as genuine
 from convert import build_process
 from convert.build_memory import MIB, Memory
 from convert.build_process import Compiled, compile_engine, engine_layers
@@ -90,6 +91,21 @@ def test_an_engine_is_written_and_told(graph: bytes, file: BinaryIO) -> None:
     assert plan.verbosity == "DETAILED"
     shapes = [[batch, HEIGHT, WIDTH, 3] for batch in (1, 4, 8)]
     assert plan.profiles == [{"rgb": shapes}]
+
+
+@pytest.mark.parametrize("release", genuine.TENSORRT_RELEASES)
+def test_every_release_compiles(
+    compiler: Standin, graph: bytes, file: BinaryIO, monkeypatch: pytest.MonkeyPatch, release: str
+) -> None:
+    reason = genuine.why_no_tensorrt(release)
+    if reason is not None:
+        pytest.skip(reason)
+    for name, value in compiler.variables(release).items():
+        if name.startswith("STANDIN_"):
+            monkeypatch.setenv(name, value)
+    compile_it(graph, file)
+    assert plan_of(file).version.startswith(release)
+    assert len(engine_layers(Path(file.name))) == 3
 
 
 def test_a_fixed_batch_stays_one(tmp_path: Path, file: BinaryIO) -> None:
