@@ -356,15 +356,22 @@ def _child(order: Order) -> Iterator[tuple[subprocess.Popen[bytes], Downlink, IO
 
 
 def _start(order: Order, files: Sequence[int], said: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, json.dumps(sys.path), order.to_json()],
-        stdin=subprocess.PIPE,
-        stdout=said,
-        stderr=said,
-        pass_fds=files,
-        # Ctrl-C in a terminal goes to the parent alone, which asks the child.
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _CHILD, json.dumps(sys.path), order.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+            pass_fds=files,
+            # Ctrl-C in a terminal goes to the parent alone, which asks the child.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DermedgeError(
+            "to start a process for the compiler",
+            got=error.strerror or str(error),
+            next_step="stop other programs, and build again",
+        ) from error
 
 
 class _Watch:

@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -123,7 +122,8 @@ class Uplink:
         threading.Thread(target=self._hear, name="stop", daemon=True).start()
 
     def _hear(self) -> None:
-        sys.stdin.buffer.readline()
+        # Not through sys.stdin, whose lock this thread would hold when the interpreter ends.
+        os.read(0, len(STOP))
         self._stop.set()
 
 
