@@ -21,6 +21,11 @@ _COMMANDS = {
         "prepare",
         "Write the graphs that engines run: camera pixels in, probabilities out.",
     ),
+    "gate": (
+        "convert.commands.gate",
+        "gate",
+        "Hold engines against ONNX Runtime in float32, on golden frames.",
+    ),
 }
 
 
