@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import onnx
 from google.protobuf.message import EncodeError
-from onnx import checker, shape_inference
+from onnx import checker
 
 from convert.cache import prepared_path
 from convert.check_operators import check_operator_names, check_operator_use
@@ -19,9 +19,10 @@ from convert.check_quantized import check_quantized
 from convert.check_shapes import check_shapes
 from convert.check_types import check_external_data, check_types
 from convert.description import describe
-from convert.examined_graph import ExaminedGraph, called, examine, subgraphs
+from convert.examined_graph import ContradictionError, ExaminedGraph, called, examine, subgraphs
 from convert.finding import Finding, error, warning
 from convert.network import IR_MAX, first_line, read_network, standard_opset
+from convert.precision import Precision, graph_for
 from convert.targets import Target
 from convert.verify import verify_inputs, verify_last_operator, verify_output_name
 from models.errors import ModelRefusedError
@@ -60,7 +61,7 @@ def check_graph(
     return list(dict.fromkeys(findings))
 
 
-def check_model(model: Model, target: Target) -> list[Finding]:
+def check_model(model: Model, target: Target, precision: Precision = "fp32") -> list[Finding]:
     """Everything in a model, its manifest and its prepared graph that a device would refuse.
 
     The prepared graph comes from the cache, or is made now and kept there.
@@ -68,6 +69,7 @@ def check_model(model: Model, target: Target) -> list[Finding]:
     Args:
         model: Its ONNX file is read and its hash checked.
         target: The device's TensorRT.
+        precision: Of the graph that the device would compile.
 
     Returns:
         Errors and warnings, as of :func:`check_graph`.
@@ -81,8 +83,13 @@ def check_model(model: Model, target: Target) -> list[Finding]:
         prepared = onnx.load(str(prepared_path(model)))
     except ModelRefusedError as refused:
         return list(_why_not_prepared(content, manifest, target, refused))
-    exclude = manifest.quantize.exclude
-    return [*_check_manifest(prepared, manifest), *check_graph(prepared, target, exclude=exclude)]
+    findings = list(_check_manifest(prepared, manifest))
+    try:
+        graph = graph_for(model, prepared, precision)
+    except ModelRefusedError as refused:
+        findings.append(_as_finding(refused, manifest))
+        graph = prepared
+    return findings + check_graph(graph, target, exclude=manifest.quantize.exclude)
 
 
 # --- the model ----------------------------------------------------------------------------------
@@ -171,10 +178,15 @@ def _check_validity(model: onnx.ModelProto) -> list[Finding]:
 
 
 def _examined(model: onnx.ModelProto) -> tuple[ExaminedGraph, list[Finding]]:
+    """The graph with as many types and shapes as can be told, and where they do not fit."""
     try:
         return examine(model, strict=True), []
-    except shape_inference.InferenceError as contradiction:
-        return examine(model, strict=False), [_invalid(contradiction, model)]
+    except ContradictionError as problem:
+        contradictions = [_invalid(problem, model)]
+    try:
+        return examine(model, strict=False), contradictions
+    except ContradictionError:
+        return ExaminedGraph(model.graph, standard_opset(model)), contradictions
 
 
 def _invalid(problem: Exception, model: onnx.ModelProto) -> Finding:

@@ -192,6 +192,17 @@ def _pooling(node: onnx.NodeProto, graph: ExaminedGraph, target: Target) -> Iter
         )
 
 
+def _batch_normalization(
+    node: onnx.NodeProto, graph: ExaminedGraph, target: Target
+) -> Iterator[_Problem]:
+    types = {graph.tensor(name).element for name in node.input if name} - {""}
+    if len(types) > 1 and not target.is_at_least("10.7"):
+        yield (
+            f"of {_listed(frozenset(types))} at once, which only TensorRT 10.7 reads",
+            "give all five inputs one type",
+        )
+
+
 def _resize(node: onnx.NodeProto, graph: ExaminedGraph, target: Target) -> Iterator[_Problem]:
     allowed = {
         "coordinate_transformation_mode": (
@@ -299,6 +310,7 @@ def _einsum(node: onnx.NodeProto, graph: ExaminedGraph, target: Target) -> Itera
 
 _LIMITS: dict[str, Callable[[onnx.NodeProto, ExaminedGraph, Target], Iterator[_Problem]]] = {
     "AveragePool": _pooling,
+    "BatchNormalization": _batch_normalization,
     "Constant": _constant,
     "DeformConv": _deform_conv,
     "Dropout": _dropout,

@@ -212,7 +212,7 @@ def _check_weight_axis(node: onnx.NodeProto, graph: ExaminedGraph) -> Iterator[F
     if weights is None or weights.op_type != "DequantizeLinear":
         return
     shape = graph.tensor(weights.input[0]).shape
-    if len(_channels(weights, graph)) < 2 or shape is None:
+    if len(_channels(weights, graph)) < 2 or not shape:
         return
     wanted = _output_channel_axis(node, len(shape))
     found = int(attribute(weights, "axis", 1))

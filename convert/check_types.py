@@ -109,7 +109,7 @@ def _check_made(node: onnx.NodeProto, graph: ExaminedGraph, target: Target) -> I
                     f"{node.op_type} makes UINT8 inside the graph",
                     "cast to INT32, or leave the cast to UINT8 out",
                 )
-        elif element == "INT64" and graph.varies(name) and not _reads_varying_int64(node, graph):
+        elif element == "INT64" and _begins_int64_of_values(name, node, graph):
             yield warning(
                 called(node),
                 f"{node.op_type} makes INT64 of the picture's values",
@@ -117,8 +117,10 @@ def _check_made(node: onnx.NodeProto, graph: ExaminedGraph, target: Target) -> I
             )
 
 
-def _reads_varying_int64(node: onnx.NodeProto, graph: ExaminedGraph) -> bool:
-    return any(graph.tensor(n).element == "INT64" and graph.varies(n) for n in node.input if n)
+def _begins_int64_of_values(name: str, node: onnx.NodeProto, graph: ExaminedGraph) -> bool:
+    if not graph.varies(name) or not graph.is_used(name):
+        return False
+    return not any(graph.tensor(n).element == "INT64" and graph.varies(n) for n in node.input if n)
 
 
 def _way_out(element: str) -> str:

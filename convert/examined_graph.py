@@ -48,6 +48,10 @@ class Tensor:
 UNKNOWN = Tensor("", None)
 
 
+class ContradictionError(Exception):
+    """Types or shapes of a graph do not fit together; the text is that of ONNX's inference."""
+
+
 class ExaminedGraph:
     """One graph, or one subgraph with the graph around it.
 
@@ -98,6 +102,10 @@ class ExaminedGraph:
     def readers(self, name: str) -> list[onnx.NodeProto]:
         """Nodes that read a tensor of this graph, those of its subgraphs included."""
         return self._readers.get(name, [])
+
+    def is_used(self, name: str) -> bool:
+        """Whether a node or whoever runs this graph reads a tensor of it."""
+        return bool(self.readers(name)) or any(name == value.name for value in self.proto.output)
 
     def maker(self, name: str) -> onnx.NodeProto | None:
         """The node that makes a tensor; ``None`` for inputs and initializers."""
@@ -165,7 +173,7 @@ def examine(model: onnx.ModelProto, *, strict: bool) -> ExaminedGraph:
         strict: Whether a contradiction is an error; otherwise inference ends there.
 
     Raises:
-        onnx.shape_inference.InferenceError: The graph contradicts itself.
+        ContradictionError: The graph contradicts itself.
     """
     single = onnx.ModelProto()
     single.CopyFrom(model)
@@ -177,7 +185,17 @@ def examine(model: onnx.ModelProto, *, strict: bool) -> ExaminedGraph:
         for axis in value.type.tensor_type.shape.dim[:1]:
             if not axis.HasField("dim_value"):
                 axis.dim_value = 1
-    inferred = shape_inference.infer_shapes(single, strict_mode=strict, data_prop=True)
+    try:
+        inferred = shape_inference.infer_shapes(single, strict_mode=strict, data_prop=True)
+    # The inference is C++: besides its own error it lets pass what its containers raise.
+    except (
+        shape_inference.InferenceError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        IndexError,
+    ) as problem:
+        raise ContradictionError(str(problem)) from problem
     return ExaminedGraph(inferred.graph, standard_opset(model))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 
 import click
 
 from convert.check import check_model
+from convert.precision import Precision
 from convert.targets import DEFAULT_TARGET, find_target
 from models.errors import ModelRefusedError
 from models.manifest import find_pack
@@ -20,7 +22,14 @@ from models.manifest import find_pack
     help="The device: its JetPack (jetpack-6.2) or its TensorRT (tensorrt-10.3).  "
     f"[default: {DEFAULT_TARGET}]",
 )
-def check(pack: str, target: str | None) -> int:
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default="fp32",
+    show_default=True,
+    help="Of the graphs that the device would compile.",
+)
+def check(pack: str, target: str | None, precision: Precision) -> int:
     """Say what a device would refuse, before any device is touched.
 
     PACK is the name of a released pack or the folder of your own. Both networks are checked
@@ -31,13 +40,13 @@ def check(pack: str, target: str | None) -> int:
     device = find_target(target or DEFAULT_TARGET)
     found = find_pack(pack)
     parts = {"segmenter": found.segmenter, "classifier": found.classifier}
-    findings = {part: check_model(model, device) for part, model in parts.items()}
+    findings = {part: check_model(model, device, precision) for part, model in parts.items()}
     release = "" if device.name.startswith("TensorRT") else f", TensorRT {device.tensorrt}"
     default = "" if target else " (the default; another one: --target NAME)"
     click.echo(f"target     {device.name}{release}{default}")
     click.echo(f"operators  {device.table}")
     for part, model in parts.items():
-        click.echo(f"{part:<11}{model.manifest.name} {model.manifest.version}")
+        click.echo(f"{part:<11}{model.manifest.name} {model.manifest.version}, {precision}")
         for finding in findings[part]:
             click.echo(f"  {finding}")
     count = Counter(finding.severity for of_part in findings.values() for finding in of_part)

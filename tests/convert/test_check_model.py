@@ -16,6 +16,7 @@ from onnx import helper
 
 from convert.__main__ import main
 from convert.check import Finding, check_model
+from convert.precision import Precision
 from convert.targets import find_target
 from models.errors import ManifestError
 from models.manifest import find_pack
@@ -54,14 +55,15 @@ def behind_the_network(*nodes: onnx.NodeProto, **weights: np.ndarray) -> Callabl
 
 
 @pytest.mark.parametrize("part", ["segmenter", "classifier"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(
     "target",
     ["jetpack-6.1", "jetpack-6.2", "jetpack-6.2.1", "jetpack-6.2.2", "jetpack-7.0", "jetpack-7.1",
      "jetpack-7.2", "jetpack-7.2.2", "10.3", "11.4.1"],
 )  # fmt: skip
-def test_the_released_pack_has_no_findings(part: str, target: str) -> None:
+def test_the_released_pack_has_no_findings(target: str, precision: Precision, part: str) -> None:
     model = getattr(find_pack("reference"), part)
-    assert check_model(model, find_target(target)) == []
+    assert check_model(model, find_target(target), precision) == []
 
 
 @pytest.mark.parametrize("part", ["segmenter", "classifier"])
@@ -185,6 +187,19 @@ def test_a_batch_that_stays_one(tmp_path: Path) -> None:
     assert findings(single) == []
 
 
+def test_weights_beyond_float16(tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        pick = onnx.numpy_helper.to_array(model.graph.initializer[0]) * np.float32(1e6)
+        model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(pick, "pick"))
+
+    model = find_pack(str(write_pack(tmp_path, segmenter_onnx=changed(change)))).segmenter
+    assert check_model(model, JETPACK) == []
+    found = only(check_model(model, JETPACK, "fp16"))
+    assert (found.severity, found.node) == ("error", "segmenter.onnx")
+    assert "got 1e+06 in 'pick'" in found.found
+    assert "--precision fp32" in found.way_out
+
+
 # --- the command --------------------------------------------------------------------------------
 
 
@@ -218,8 +233,8 @@ def test_a_pack_without_findings(run: Callable[..., Done], tiny_pack: Path) -> N
         "target     JetPack 6.2, TensorRT 10.3.0.30 (the default; another one: --target NAME)",
         "operators  those of TensorRT 10.1's ONNX parser, with its changes up to 10.3 "
         "(known up to 11.1)",
-        "segmenter  tiny-segmenter 1.0",
-        "classifier tiny-classifier 1.0",
+        "segmenter  tiny-segmenter 1.0, fp32",
+        "classifier tiny-classifier 1.0, fp32",
         "0 errors, 0 warnings",
     ]
 
@@ -229,6 +244,13 @@ def test_a_chosen_target(run: Callable[..., Done], tiny_pack: Path) -> None:
     assert done.returncode == 0
     assert "target     TensorRT 11.4.1\noperators  those of TensorRT 10.1" in done.stdout
     assert "up to 11.1; later ones are not known\n" in done.stdout
+
+
+def test_a_chosen_precision(run: Callable[..., Done], tiny_pack: Path) -> None:
+    done = run(tiny_pack, "--precision", "fp16")
+    assert done.returncode == 0
+    assert "segmenter  tiny-segmenter 1.0, fp16\n" in done.stdout
+    assert run(tiny_pack, "--precision", "fp8").returncode == 2
 
 
 def test_errors_give_exit_code_4(run: Callable[..., Done], tmp_path: Path) -> None:

@@ -449,6 +449,24 @@ def test_a_diagonal_on_a_newer_release() -> None:
     assert check(summed("ii->i"), "10.12") == []
 
 
+def test_a_normalization_of_two_types() -> None:
+    """ONNX lets the parameters have types of their own."""
+
+    def model(dtype: Any) -> onnx.ModelProto:
+        ones = np.ones(3, dtype)
+        return graph(
+            node("BatchNormalization", "x scale bias mean variance", "y"),
+            x=(FP16, PICTURE),
+            y=(FP16, PICTURE),
+            **dict.fromkeys(("scale", "bias", "mean", "variance"), ones),
+        )
+
+    found = only(check(model(np.float32), "10.6"))
+    assert (found.node, found.found[:42]) == ("y", "BatchNormalization of FP16 and FP32 at onc")
+    assert check(model(np.float32), "10.7") == []
+    assert check(model(np.float16), "10.3") == []
+
+
 def test_a_limit_that_cannot_be_read_from_the_graph_is_a_warning() -> None:
     model = graph(node("RandomUniformLike", "x", "noise"), node("Add", "x noise", "y"))
     found = only(check(model))

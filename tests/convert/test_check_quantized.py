@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from graphs_for_tests import (
     node,
     only,
 )
+
+from models.offline import onnx_runtime
 
 KERNEL = np.ones((4, 3, 1, 1), np.int8)
 DECONVOLUTION = np.ones((3, 5, 2, 2), np.int8)
@@ -327,3 +331,72 @@ def test_dequantizing_into_the_output_is_no_compute() -> None:
         z=np.int8(0),
     )
     assert check(model) == []
+
+
+# --- what a real quantizer writes ---------------------------------------------------------------
+
+
+def quantization() -> Any:
+    """ONNX Runtime's quantizer; its telemetry is off before it is loaded."""
+    onnx_runtime()
+    return importlib.import_module("onnxruntime.quantization")
+
+
+class _Pictures:
+    """Four random pictures."""
+
+    def __init__(self) -> None:
+        chance = np.random.default_rng(0)
+        self._left = [chance.random((1, 3, 8, 8), np.float32) for _ in range(4)]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return {"x": self._left.pop()} if self._left else None
+
+
+def written_by_onnx_runtime(folder: Path, **options: Any) -> onnx.ModelProto:
+    chance = np.random.default_rng(0)
+    model = graph(
+        node("Conv", "x k b", "features"),
+        node("ConvTranspose", "features t", "y", strides=[2, 2]),
+        k=chance.random((4, 3, 1, 1), np.float32),
+        b=chance.random(4, np.float32),
+        t=chance.random((4, 5, 2, 2), np.float32),
+        y=(FP32, ["N", 5, 16, 16]),
+    )
+    onnx.save(model, folder / "float.onnx")
+    quantization().quantize_static(
+        folder / "float.onnx", folder / "int8.onnx", _Pictures(), **options
+    )
+    return onnx.load(str(folder / "int8.onnx"))
+
+
+def test_uint8_and_int32_of_onnx_runtimes_quantizer(tmp_path: Path) -> None:
+    """UINT8 activations and INT32 biases are what it writes, and what TensorRT does not parse."""
+    model = written_by_onnx_runtime(tmp_path, activation_type=quantization().QuantType.QUInt8)
+    found = [f.found for f in errors(model)]
+    assert "QuantizeLinear to UINT8" in found
+    assert "DequantizeLinear of UINT8" in found
+    assert any(text.startswith("DequantizeLinear of INT32") for text in found)
+    assert any("which computes in FP32" in text for text in found)
+
+
+def test_the_other_format_of_onnx_runtimes_quantizer(tmp_path: Path) -> None:
+    model = written_by_onnx_runtime(tmp_path, quant_format=quantization().QuantFormat.QOperator)
+    (found,) = [f for f in errors(model) if "QLinearConv" in f.found]
+    assert found.node in {n.name for n in model.graph.node}
+    assert "(QDQ format)" in found.way_out
+
+
+def test_symmetric_options_leave_biases_and_fp32(tmp_path: Path) -> None:
+    int8 = quantization().QuantType.QInt8
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    model = written_by_onnx_runtime(
+        tmp_path,
+        activation_type=int8,
+        weight_type=int8,
+        extra_options=symmetric,
+    )
+    layers = [n.name for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    assert all("which computes in FP32" in f.found for f in errors(model))
+    assert errors(model) != []
+    assert errors(model, exclude=layers) == []
