@@ -5,7 +5,7 @@ seen (`models/splits.csv`), or on two folders of your own:
 
     python -m benchmarks.int8 --calibrate photographs/a --judge photographs/b [--pack reference]
 
-Every float16 tensor is rounded (`convert.half_reference`); the reference is float32 in ONNX Runtime.
+Every float16 tensor is rounded (`convert.half_reference`); the reference is ONNX Runtime's float32.
 First the losses with both methods of cutting ranges, then each product quantized alone: the layers
 by the change of probability that they cause, which is where ``[quantize] exclude`` is to begin, and
 the losses with the worst of them excluded.
@@ -123,7 +123,7 @@ def by_sensitivity(
     """Products by the mean change of probability that each causes alone, the largest first."""
     few = np.stack(thinned(inputs, _ALONE_PICTURES))
     expected = np.concatenate([reference(one[np.newaxis]) for one in few])
-    names = [node.name for node in quantizable(half.graph)]
+    names = [node.name for node in quantizable(half)]
     found = []
     console = Console(stderr=True)
     for name in track(names, "products", console=console, transient=True):

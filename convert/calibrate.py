@@ -219,8 +219,8 @@ def graph_hash(graph: onnx.ModelProto) -> str:
 def watched_tensors(prepared: onnx.ModelProto) -> list[str]:
     """Names of the activations whose ranges INT8 needs, as the prepared graph calls them."""
     known = {name for node in prepared.graph.node for name in node.output}
-    half = to_half(prepared).graph
-    makers = {name: node for node in half.node for name in node.output}
+    half = to_half(prepared)
+    makers = {name: node for node in half.graph.node for name in node.output}
     found: dict[str, None] = {}
     for node in quantizable(half):
         name = node.input[0]

@@ -32,15 +32,17 @@ _SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
 """Smaller float16 numbers lose their digits."""
 
 
-def quantizable(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Products of an activation with constant weights."""
-    constants = {tensor.name for tensor in graph.initializer}
+def quantizable(half: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Products of an activation with constant weights, in float16."""
+    constants = {tensor.name for tensor in half.graph.initializer}
+    types = known_types(half)
     return [
         node
-        for node in graph.node
+        for node in half.graph.node
         if node.op_type in PRODUCTS
         and node.input[0] not in constants
         and node.input[1] in constants
+        and types.get(node.output[0]) == TensorProto.FLOAT16
     ]
 
 
@@ -66,8 +68,7 @@ def to_int8(
     """
     model = _of_opset(half)
     graph = model.graph
-    types = known_types(model)
-    products = [n for n in quantizable(graph) if types.get(n.output[0]) == TensorProto.FLOAT16]
+    products = quantizable(model)
     _refuse_unknown(exclude, products)
     writer = _Writer(graph, ranges)
     for node in products:
