@@ -161,10 +161,9 @@ def calibrate(
     """
     files = _pictures(folder)
     seen = _Seen(pack, Segmenter(segmenter, pack.segmenter.manifest), "classifier" in prepared)
-    pictures = []
+    pictures = calibration_pictures(folder)
     for name, path in files:
         on_step(f"reading {name}")
-        pictures.append(CalibrationPicture(name=name, sha256=_sha256(path)))
         seen.add(decode_picture(path).pixels)
     made: dict[Part, Calibration] = {}
     for part, graph in prepared.items():
@@ -182,11 +181,22 @@ def calibrate(
             prepared_sha256=graph_hash(graph),
             preprocessing_sha256=preprocessing_hash(pack, part),
             method=method,
-            pictures=tuple(pictures),
+            pictures=pictures,
             seen=len(inputs),
             ranges=_ranges(graph, inputs, method),
         )
     return made
+
+
+def calibration_pictures(folder: Path) -> tuple[CalibrationPicture, ...]:
+    """The pictures of a folder that a calibration uses, with their hashes.
+
+    Raises:
+        InputError: There are fewer than 32, or one cannot be read; it is named.
+    """
+    return tuple(
+        CalibrationPicture(name=name, sha256=_sha256(path)) for name, path in _pictures(folder)
+    )
 
 
 def preprocessing_hash(pack: Pack, part: Part) -> str:

@@ -9,11 +9,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
 from convert.cache import prepared_path
+from convert.calibrate import Calibration
 from convert.candidates import identity_of
+from convert.commands.calibrating import calibrated
 from convert.commands.gate import judge, refuse
 from convert.engine_job import Choices, EngineJob
 from convert.golden import GoldenFrames
@@ -21,9 +24,11 @@ from convert.loss_report import report_losses
 from convert.verdict_report import report_verdict
 from edge.commands.printing import say
 from edge.engine_card import DeviceFacts, EngineCard, GateVerdict, Part, Precision
-from edge.engines.base import Engine
 from edge.errors import DermedgeError, InputError, ModelRefusedError, RequestError
 from models.manifest import Model, Pack
+
+if TYPE_CHECKING:
+    from edge.engines.tensorrt import TensorRtEngine
 
 BEST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 """What ``--precision best`` tries."""
@@ -59,6 +64,7 @@ class EngineBuilder:
     ) -> None:
         self._pack, self._device, self._choices = pack, device, choices
         self._golden, self._calibration, self._force = golden, calibration, force
+        self._calibrations: dict[Part, Calibration] = {}
 
     def keep(self, parts: Sequence[Part], precision: Precision) -> None:
         """Put engines of one precision to use.
@@ -117,7 +123,16 @@ class EngineBuilder:
 
     def _job(self, part: Part, precision: Precision) -> EngineJob:
         model = _model(self._pack, part)
-        return EngineJob(part, model, precision, self._device, self._choices)
+        calibration = self._measured(part) if precision == "int8" else None
+        return EngineJob(part, model, precision, self._device, self._choices, calibration)
+
+    def _measured(self, part: Part) -> Calibration:
+        assert self._calibration is not None  # asked for before
+        if part not in self._calibrations:
+            self._calibrations.update(
+                calibrated(self._pack, self._calibration, (part,), self._choices.root)
+            )
+        return self._calibrations[part]
 
     def _as_far_as_possible(
         self, parts: Sequence[Part], precision: Precision
@@ -191,11 +206,15 @@ class EngineBuilder:
             return list(cards)
         with ExitStack() as stack:
             engines = {job.part: stack.enter_context(_opened(job, card)) for job, card in new}
+            # Before it is judged: the judgement is of the way in which it will run.
+            ways = {part: engine.measure_transfer() for part, engine in engines.items()}
             verdicts = judge(self._pack, engines, self._golden)
         judged = []
         for job, card in zip(jobs, cards, strict=True):
             if card.gate is None:
-                card = card.model_copy(update={"gate": verdicts[job.part]})
+                card = card.model_copy(
+                    update={"gate": verdicts[job.part], "transfer": ways[job.part]}
+                )
                 job.engines.write_card(card)
                 say(report_verdict(job.title, _verdict(card)))
             judged.append(card)
@@ -208,7 +227,7 @@ class EngineBuilder:
 
 
 @contextmanager
-def _opened(job: EngineJob, card: EngineCard) -> Iterator[Engine]:
+def _opened(job: EngineJob, card: EngineCard) -> Iterator[TensorRtEngine]:
     # Imported where it is wanted: it brings TensorRT.
     from edge.engines.tensorrt import TensorRtEngine
 
