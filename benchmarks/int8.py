@@ -101,6 +101,9 @@ def measure(pack: Pack, learn: Path, judge: Path, most: int) -> None:
             worst = [name for name, _ in order[:number]]
             graph = to_int8(half, ranges["percentile"], worst)
             rows.append((f"  without the worst {number}", graph))
+        excluded = model.manifest.quantize.exclude
+        graph = to_int8(half, ranges["percentile"], excluded)
+        rows.append((f"  as its manifest ({len(excluded)})", graph))
         report(model, part, references[part], rows, seen[part])
         print(f"  each product alone in INT8, percentile ({len(order)} of them): mean change")
         for name, change in order[:LAYERS_SHOWN]:
