@@ -11,10 +11,30 @@ if TYPE_CHECKING:
     from models.command_line import LazyGroup
 
 _COMMANDS = {
+    "check": (
+        "convert.commands.check",
+        "check",
+        "Say what a device would refuse, before any device is touched.",
+    ),
     "prepare": (
         "convert.commands.prepare",
         "prepare",
         "Write the graphs that engines run: camera pixels in, probabilities out.",
+    ),
+    "build": (
+        "convert.commands.build",
+        "build",
+        "Build engines for this device; those that pass the gate are used.",
+    ),
+    "gate": (
+        "convert.commands.gate",
+        "gate",
+        "Hold engines against ONNX Runtime in float32, on golden frames.",
+    ),
+    "inspect": (
+        "convert.commands.inspect",
+        "inspect",
+        "Show the engines of a pack: their cards, and their layers.",
     ),
 }
 

@@ -84,6 +84,8 @@ class BuilderSettings(_Table):
         workspace_mib: Scratch memory that a layer may use; ``None`` where the free memory of the
             board decided.
         detailed: Whether the engine can tell its layers (``dermedge-convert inspect``).
+        rebuild: Tells engines apart that were built again with nothing changed, each of which is
+            another one (NVIDIA/TensorRT#4798); so the one in use stays until the next is proven.
     """
 
     max_batch: Annotated[int, Field(ge=1, le=64)]
@@ -91,6 +93,7 @@ class BuilderSettings(_Table):
     optimization_level: Annotated[int, Field(ge=0, le=5)] = 3
     workspace_mib: Annotated[int, Field(ge=1)] | None = None
     detailed: bool = True
+    rebuild: Annotated[int, Field(ge=0)] = 0
 
 
 class BuildFacts(_Table):

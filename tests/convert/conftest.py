@@ -1,0 +1,14 @@
+"""What the tests of builds share: the stand-in of TensorRT for the children of this process."""
+
+from __future__ import annotations
+
+import pytest
+
+from standin_for_tests import Standin
+
+
+@pytest.fixture
+def compiler(standin_here: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """``convert.build`` runs on the stand-ins as a child of this process."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(standin_here.folder))
+    return standin_here
