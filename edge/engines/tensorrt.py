@@ -1,7 +1,10 @@
 """Compiled engines on the GPU, by TensorRT: trusted only with a card that fits and has passed.
 
 Inputs and outputs are named tensors. The run is ``execute_async_v3`` on a stream of its own, or,
-from the second run of a batch size on, the replay of a CUDA graph where the binding offers one.
+from the second run of a batch size on, the replay of a CUDA graph where the binding offers one. A
+graph replays the state that its execution context had: a context whose shapes are changed later
+leaves the replay undefined (NVIDIA/TensorRT#3798), so each batch size has a context of its own. As
+only one of them runs at a time, all compute in the same memory.
 Each tensor lies in mapped memory, which the GPU reads and writes where it is, or is copied through
 pinned memory; the gate measures which is faster on this device, and the card says so.
 
@@ -17,7 +20,7 @@ import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import tensorrt as trt
@@ -27,7 +30,12 @@ from edge.engine_card import EngineCard, difference
 from edge.engines.base import EngineIdentity
 from edge.engines.cuda import Cuda, CudaError, DeviceBuffer, Event, Graph, HostBuffer, Stream
 from edge.engines.gpu_thread import GpuThread
-from edge.engines.prepared import PreparedInterface, TensorFacts, prepared_interface
+from edge.engines.prepared import (
+    INPUT_NAME,
+    PreparedInterface,
+    TensorFacts,
+    prepared_interface,
+)
 from edge.engines.shell import EngineShell
 from edge.engines.this_device import device_facts
 from edge.errors import ModelRefusedError
@@ -35,10 +43,9 @@ from edge.errors import ModelRefusedError
 Transfer = Literal["mapped", "staged"]
 
 _WARM_UP_RUNS = 2
+_ERRORS_TO_KEEP = 8
 _BUILD_AGAIN = "build it again: dermedge-convert build PACK"
 _DTYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class TensorRtEngine(EngineShell):
         self._stack = ExitStack()
         try:
             self._gpu = gpu or self._stack.enter_context(GpuThread())
-            runner = self._gpu.call(lambda cuda: _Runner(cuda, path, card))
+            runner = self._opened(path, card)
         except BaseException:
             self._stack.close()
             raise
@@ -116,6 +123,16 @@ class TensorRtEngine(EngineShell):
         finally:
             self._stack.close()
 
+    def _opened(self, path: Path, card: EngineCard) -> _Runner:
+        opened: list[_Runner] = []
+        try:
+            self._gpu.call(lambda cuda: opened.append(_Runner(cuda, path, card)))
+        except BaseException:
+            # Ctrl-C ends the wait, not the work; what it still opens is closed behind it.
+            self._gpu.call(lambda cuda: _close_all(opened))
+            raise
+        return opened[0]
+
     def _run(self, session: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         started = time.perf_counter()
         answer, device_ms = self._gpu.call(lambda cuda: session.run(pixels))
@@ -135,8 +152,7 @@ class _Runner:
         content = _content(path, card)
         self._cuda = cuda
         self._stack = ExitStack()
-        self._graphs: dict[int, Graph | None] = {}
-        self._batch = 0
+        self._batches: dict[int, _Batch] = {}
         try:
             self._open(content, card)
         except BaseException as error:
@@ -147,20 +163,27 @@ class _Runner:
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Run a batch; the answer is overwritten by the next run. The time is the GPU's, in ms."""
-        batch = len(pixels)
-        if batch != self._batch:
-            self._set_batch(batch)
+        size = len(pixels)
+        if size not in self._batches:
+            self._batches[size] = self._new_batch(size)
+        batch = self._batches[size]
         np.copyto(self._input.view(pixels.shape), pixels)
-        if batch in self._graphs:
-            self._launch(batch)
+        self._start.record(self._stream)
+        if batch.graph is None:
+            self._check(self._enqueue(batch))
         else:
-            # An ordinary run first: what TensorRT prepares in it must not be recorded.
-            self._check(self._enqueue())
-            self._stream.synchronize()
-            self._graphs[batch] = self._captured()
-        shape = tuple(self._context.get_tensor_shape(self._output.name))
-        answer = self._answer[:batch]
-        np.copyto(answer, self._output.view(shape))
+            batch.graph.launch(self._stream)
+        # Not inside a graph: events of a recording cannot be timed.
+        self._end.record(self._stream)
+        self._stream.synchronize()
+        if not batch.has_run:
+            # Only now: what TensorRT prepares in the first run must not be recorded.
+            batch.has_run = True
+            batch.graph = self._cuda.capture(self._stream, lambda: self._enqueue(batch))
+            # Where nothing could be recorded it runs all the same; that is no reason for anything.
+            self._log.forget()
+        answer = self._answer[:size]
+        np.copyto(answer, self._output.view(batch.answer_shape))
         return answer, self._end.ms_since(self._start)
 
     def measure_transfer(self, runs: int) -> dict[str, Transfer]:
@@ -175,27 +198,29 @@ class _Runner:
         return chosen
 
     def close(self) -> None:
-        self._forget_graphs()
+        self._forget_batches()
         self._stack.close()
 
     # --- opening ----------------------------------------------------------------------------------
 
     def _open(self, content: bytes, card: EngineCard) -> None:
         self._log = _Log()
-        runtime = self._held(self._runtime(), "runtime")
-        engine = runtime.deserialize_cuda_engine(content)
+        self._runtime = self._new_runtime()
+        self._stack.callback(delattr, self, "_runtime")
+        engine = self._runtime.deserialize_cuda_engine(content)
         if engine is None:
             raise _refused(card, f"TensorRT does not take the file: {self._log.words()}")
-        self._held(engine, "engine")
+        self._engine: trt.ICudaEngine = engine
+        self._stack.callback(delattr, self, "_engine")
         self.interface = _interface(engine, card)
-        context = engine.create_execution_context()
-        if context is None:
-            raise _refused(card, f"TensorRT cannot start it: {self._log.words()}")
-        self._context = self._held(context, "context")
         self._stream: Stream = self._closed_later(self._cuda.stream())
         self._start: Event = self._closed_later(self._cuda.event())
         self._end: Event = self._closed_later(self._cuda.event())
-        self._input, self._output = self._tensors(engine)
+        self._scratch_bytes = engine.device_memory_size_v2
+        # No allocation of nothing: an engine may do without.
+        scratch = self._cuda.device_buffer(max(1, self._scratch_bytes))
+        self._scratch: DeviceBuffer = self._closed_later(scratch)
+        self._input, self._output = self._tensors()
         for tensor in (self._input, self._output):
             self._stack.callback(tensor.close)
             wanted = card.transfer.get(tensor.name, "staged")
@@ -203,7 +228,7 @@ class _Runner:
         self._answer = np.empty(self._output.shape, np.float32)
         self._warm_up()
 
-    def _runtime(self) -> trt.Runtime:
+    def _new_runtime(self) -> trt.Runtime:
         try:
             return trt.Runtime(self._log)
         except TypeError as error:  # what the bindings raise where the library finds no device
@@ -213,77 +238,47 @@ class _Runner:
                 next_step="see what is missing: dermedge doctor",
             ) from error
 
-    def _held(self, thing: T, name: str) -> T:
-        """Keep a TensorRT object until its turn to go: what it was made from outlives it."""
-        setattr(self, f"_held_{name}", thing)
-        self._stack.callback(delattr, self, f"_held_{name}")
-        if name == "context":
-            self._stack.callback(delattr, self, "_context")
-        return thing
-
     def _closed_later(self, thing: Any) -> Any:
         self._stack.callback(thing.close)
         return thing
 
-    def _tensors(self, engine: trt.ICudaEngine) -> tuple[_Tensor, _Tensor]:
+    def _tensors(self) -> tuple[_Tensor, _Tensor]:
         width, height = self.interface.size_wh
         largest = self.interface.max_batch
-        pixels = _Tensor("rgb", (largest, height, width, 3), np.dtype(np.uint8))
-        rest = tuple(engine.get_tensor_shape(self.interface.output_name))[1:]
+        pixels = _Tensor(INPUT_NAME, (largest, height, width, 3), np.dtype(np.uint8))
+        rest = tuple(self._engine.get_tensor_shape(self.interface.output_name))[1:]
         answer = _Tensor(self.interface.output_name, (largest, *rest), np.dtype(np.float32))
         return pixels, answer
 
     def _warm_up(self) -> None:
         """The first runs are slow; nobody is to wait for them later."""
-        for batch in sorted({1, self.interface.max_batch}):
+        for size in sorted({1, self.interface.max_batch}):
             for _ in range(_WARM_UP_RUNS):
-                self.run(np.zeros((batch, *self._input.shape[1:]), np.uint8))
+                self.run(np.zeros((size, *self._input.shape[1:]), np.uint8))
 
     # --- running ----------------------------------------------------------------------------------
 
-    def _set_batch(self, batch: int) -> None:
-        if not self._context.set_input_shape(self._input.name, (batch, *self._input.shape[1:])):
-            raise ModelRefusedError(
-                f"an engine that takes {batch} pictures at once",
-                got=self._log.words(),
-                next_step=_BUILD_AGAIN,
-            )
-        self._batch = batch
+    def _new_batch(self, size: int) -> _Batch:
+        lent = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self._engine.create_execution_context(lent)
+        self._check(context is not None)
+        assert context is not None
+        context.set_device_memory(self._scratch.address, self._scratch_bytes)
+        self._check(context.set_input_shape(INPUT_NAME, (size, *self._input.shape[1:])))
+        for tensor in (self._input, self._output):
+            self._check(context.set_tensor_address(tensor.name, tensor.device_address))
+        return _Batch(context, size, tuple(context.get_tensor_shape(self._output.name)))
 
-    def _enqueue(self) -> bool:
+    def _enqueue(self, batch: _Batch) -> bool:
         """Put copies and run into the stream; False where TensorRT does not start."""
-        batch = self._batch
-        self._start.record(self._stream)
-        self._input.upload(self._cuda, batch, self._stream)
-        if not self._context.execute_async_v3(self._stream.handle):
+        self._input.upload(self._cuda, batch.size, self._stream)
+        if not batch.context.execute_async_v3(self._stream.handle):
             return False
-        self._output.download(self._cuda, batch, self._stream)
-        self._end.record(self._stream)
+        self._output.download(self._cuda, batch.size, self._stream)
         return True
 
-    def _launch(self, batch: int) -> None:
-        graph = self._graphs[batch]
-        if graph is None:
-            self._check(self._enqueue())
-        else:
-            # Events inside a recording cannot be timed.
-            self._start.record(self._stream)
-            graph.launch(self._stream)
-            self._end.record(self._stream)
-        self._stream.synchronize()
-
-    def _captured(self) -> Graph | None:
-        def work() -> bool:
-            self._input.upload(self._cuda, self._batch, self._stream)
-            if not self._context.execute_async_v3(self._stream.handle):
-                return False
-            self._output.download(self._cuda, self._batch, self._stream)
-            return True
-
-        return self._cuda.capture(self._stream, work)
-
-    def _check(self, started: bool) -> None:
-        if not started:
+    def _check(self, went_well: bool) -> None:
+        if not went_well:
             raise ModelRefusedError(
                 "an answer from the engine", got=self._log.words(), next_step=_BUILD_AGAIN
             )
@@ -291,15 +286,9 @@ class _Runner:
     # --- memory -----------------------------------------------------------------------------------
 
     def _bind(self, tensor: _Tensor, way: Transfer) -> None:
-        """Give a tensor its memory, and forget what was recorded with the memory before."""
-        self._forget_graphs()
+        """Give a tensor its memory, and forget every context that knows the memory before."""
+        self._forget_batches()
         tensor.allocate(self._cuda, way)
-        if not self._context.set_tensor_address(tensor.name, tensor.device_address):
-            raise ModelRefusedError(
-                f"an engine with the tensor {tensor.name}",
-                got=self._log.words(),
-                next_step=_BUILD_AGAIN,
-            )
 
     def _time(self, tensor: _Tensor, way: Transfer, runs: int) -> float:
         self._bind(tensor, way)
@@ -312,11 +301,28 @@ class _Runner:
                 spent.append(time.perf_counter() - started)
         return statistics.median(spent)
 
-    def _forget_graphs(self) -> None:
-        while self._graphs:
-            _, graph = self._graphs.popitem()
-            if graph is not None:
-                graph.close()
+    def _forget_batches(self) -> None:
+        while self._batches:
+            _, batch = self._batches.popitem()
+            batch.close()
+
+
+class _Batch:
+    """One batch size: a context whose shapes and addresses stay, and the graph of its run."""
+
+    def __init__(
+        self, context: trt.IExecutionContext, size: int, answer_shape: tuple[int, ...]
+    ) -> None:
+        self.context, self.size, self.answer_shape = context, size, answer_shape
+        self.has_run = False
+        self.graph: Graph | None = None
+
+    def close(self) -> None:
+        """Give the graph and the context back, in this order."""
+        graph, self.graph = self.graph, None
+        if graph is not None:
+            graph.close()
+        del self.context
 
 
 class _Tensor:
@@ -377,11 +383,22 @@ class _Log(trt.ILogger):
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """Called by TensorRT, from any thread; it must not raise."""
         if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-            self._errors = [*self._errors, " ".join(msg.split())][-8:]
+            self._errors = [*self._errors, " ".join(msg.split())][:_ERRORS_TO_KEEP]
+
+    def forget(self) -> None:
+        """What was said so far has been told, or is no longer true."""
+        self._errors = []
 
     def words(self) -> str:
-        """The first two errors, which usually cause the others, in one line."""
-        return "; ".join(dict.fromkeys(self._errors[:2])) or "TensorRT gave no reason"
+        """The first two errors, which usually cause the others, in one line; they are then told."""
+        errors = self._errors
+        self.forget()
+        return "; ".join(dict.fromkeys(errors[:2])) or "TensorRT gave no reason"
+
+
+def _close_all(runners: list[_Runner]) -> None:
+    for runner in runners:
+        runner.close()
 
 
 def _interface(engine: trt.ICudaEngine, card: EngineCard) -> PreparedInterface:
