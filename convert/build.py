@@ -23,7 +23,11 @@ import tensorrt as trt
 
 from convert.compiler_link import BuildFailed, Order, Uplink
 from convert.timing_cache import read_timing_cache, write_timing_cache
+from edge.engines.this_device import refuse_old_tensorrt
 from edge.errors import DermedgeError
+
+# Before any name is used that older ones lack.
+refuse_old_tensorrt(trt.__version__)
 
 _ERRORS_KEPT = 20
 _ERRORS_SHOWN = 3

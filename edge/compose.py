@@ -10,6 +10,7 @@ import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from convert.cache import cache_folder, prepared_path
 from convert.notes import manifest_key, read_notes
@@ -18,15 +19,26 @@ from edge.engine_card import EngineCard
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.cuda import has_binding
+from edge.engines.gpu_thread import GpuThread
 from edge.engines.onnx import OnnxEngine
 from edge.errors import ModelRefusedError, RequestError
 from models.manifest import Model, Pack
+
+if TYPE_CHECKING:
+    from edge.engines.tensorrt import TensorRtEngine
 
 CPU_BATCH = 2
 """Crops at once on the CPU. Per crop 1, 2 and 4 take the same time there (EfficientNet-B0, one and
 two cores), 4 takes 30 MB more than 2."""
 
-__all__ = ["BACKENDS", "cache_folder", "check_backend", "open_analyzer", "open_engines"]
+__all__ = [
+    "BACKENDS",
+    "cache_folder",
+    "check_backend",
+    "open_analyzer",
+    "open_engines",
+    "tensorrt_engine",
+]
 
 BACKENDS = ("auto", "onnx", "openvino", "tensorrt")
 
@@ -61,7 +73,7 @@ def open_engines(
             if not reason:
                 try:
                     engines = stack.enter_context(_tensorrt_engines(pack))
-                except ModelRefusedError as error:
+                except (ModelRefusedError, RequestError) as error:
                     reason = error.got
                 else:
                     _log.info("backend: tensorrt, both engines have passed on this device")
@@ -121,10 +133,7 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
     """Both networks as the engines that were chosen for them, on one thread of the GPU."""
     # The cards first: they need no GPU, and say what to build.
     cards = [(model, *_chosen(model)) for model in (pack.segmenter, pack.classifier)]
-    # Imported where it is wanted: it brings TensorRT.
-    from edge.engines.gpu_thread import GpuThread
-    from edge.engines.tensorrt import TensorRtEngine
-
+    open_engine = tensorrt_engine()
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
         opened: list[Engine] = []
@@ -138,8 +147,25 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
                 engine_sha256=card.engine.sha256,
             )
             path = engines.engine_path(card.precision, card.key)
-            opened.append(stack.enter_context(TensorRtEngine(path, card, identity, gpu=gpu)))
+            opened.append(stack.enter_context(open_engine(path, card, identity, gpu=gpu)))
         yield opened[0], opened[1]
+
+
+def tensorrt_engine() -> type[TensorRtEngine]:
+    """The class of TensorRT's engines, imported where it is wanted: it brings TensorRT.
+
+    Raises:
+        RequestError: TensorRT is installed and does not load, or is too old.
+    """
+    try:
+        from edge.engines.tensorrt import TensorRtEngine
+    except ImportError as error:
+        raise RequestError(
+            "TensorRT 10.3 or later that loads",
+            got=" ".join(str(error).split())[:160],
+            next_step="see what is wrong with it: dermedge doctor; docs/jetson.md",
+        ) from error
+    return TensorRtEngine
 
 
 def _chosen(model: Model) -> tuple[ModelEngines, EngineCard]:

@@ -13,6 +13,7 @@ from convert.gate import run_gate
 from convert.golden import GoldenFrames
 from convert.verdict_report import report_verdict
 from edge.commands.progress import Progress
+from edge.compose import check_backend, tensorrt_engine
 from edge.engine_card import EngineCard, GateVerdict, Part
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine
@@ -115,9 +116,7 @@ def _judge_engines(
 def _opened(
     pack: Pack, parts: tuple[Part, ...], root: Path
 ) -> Iterator[dict[Part, tuple[EngineCard, Engine]]]:
-    # Imported where it is wanted: it brings TensorRT.
-    from edge.engines.tensorrt import TensorRtEngine
-
+    check_backend("tensorrt")
     with ExitStack() as stack:
         opened: dict[Part, tuple[EngineCard, Engine]] = {}
         for part in parts:
@@ -130,7 +129,7 @@ def _opened(
                     next_step="build it: dermedge-convert build PACK",
                 )
             model = pack.segmenter if part == "segmenter" else pack.classifier
-            engine = TensorRtEngine(
+            engine = tensorrt_engine()(
                 folder.check_content(card),
                 card,
                 identity_of(model, "tensorrt", card.precision),

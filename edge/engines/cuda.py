@@ -174,25 +174,47 @@ def has_binding() -> bool:
 
 
 def open_cuda(ordinal: int = 0) -> Cuda:
-    """The GPU of this number, through the binding that is installed, pycuda first.
+    """The GPU of this number, through a binding that loads, pycuda first.
 
     Raises:
-        RequestError: Neither is installed.
+        RequestError: Neither is installed, or none loads.
         CudaError: There is no driver, no GPU, or it cannot be used.
     """
-    if _has("pycuda"):
-        from edge.engines.cuda_pycuda import PyCuda
-
-        return PyCuda(ordinal)
-    if _has_cuda_python():
-        from edge.engines.cuda_python import CudaPython
-
-        return CudaPython(ordinal)
+    faults = []
+    for name, is_here, load in (
+        ("pycuda", _has("pycuda"), _load_pycuda),
+        ("cuda-python", _has_cuda_python(), _load_cuda_python),
+    ):
+        if is_here:
+            try:
+                binding = load()
+            except ImportError as error:  # built for another CUDA, or there is no driver at all
+                faults.append(f"{name}: {' '.join(str(error).split())[:160]}")
+            else:
+                return binding(ordinal)
+    if faults:
+        raise RequestError(
+            "a binding to CUDA that loads",
+            got="; ".join(faults),
+            next_step="build it against the CUDA and the driver that are here; docs/jetson.md",
+        )
     raise RequestError(
         "pycuda or cuda-python, to use the GPU",
         got="neither",
         next_step="pip install 'dermedge[jetson]', or pip install cuda-python; docs/jetson.md",
     )
+
+
+def _load_pycuda() -> Callable[[int], Cuda]:
+    from edge.engines.cuda_pycuda import PyCuda
+
+    return PyCuda
+
+
+def _load_cuda_python() -> Callable[[int], Cuda]:
+    from edge.engines.cuda_python import CudaPython
+
+    return CudaPython
 
 
 def cuda_failed(doing: str, reason: str) -> CudaError:

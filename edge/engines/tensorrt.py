@@ -37,7 +37,7 @@ from edge.engines.prepared import (
     prepared_interface,
 )
 from edge.engines.shell import EngineShell
-from edge.engines.this_device import device_facts
+from edge.engines.this_device import device_facts, refuse_old_tensorrt
 from edge.errors import ModelRefusedError
 
 Transfer = Literal["mapped", "staged"]
@@ -45,6 +45,10 @@ Transfer = Literal["mapped", "staged"]
 _WARM_UP_RUNS = 2
 _ERRORS_TO_KEEP = 8
 _BUILD_AGAIN = "build it again: dermedge-convert build PACK"
+
+# Before any name is used that older ones lack.
+refuse_old_tensorrt(trt.__version__)
+
 _DTYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
 
 
