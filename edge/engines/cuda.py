@@ -229,8 +229,8 @@ def cuda_failed(doing: str, reason: str) -> CudaError:
         next_step = "check the board: /dev/nvhost-gpu or nvidia-smi; docs/jetson.md"
     elif "out of memory" in lowered or "out_of_memory" in lowered:
         next_step = "close what else uses the GPU, or build with a smaller max_batch"
-    elif "insufficient" in lowered:
-        next_step = "the CUDA binding is newer than the driver: install the one of your JetPack"
+    elif "driver" in lowered:  # a mismatch, one too old, a stub
+        next_step = "the CUDA binding does not fit the driver: install the one of your JetPack"
     else:
         next_step = "see what the system says of it: dermedge doctor, dmesg"
     return CudaError(doing, got=reason, next_step=next_step)

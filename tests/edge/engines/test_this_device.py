@@ -56,7 +56,7 @@ def test_a_library_of_another_version_is_not_believed(
     [
         ("no device (CUDA_ERROR_NO_DEVICE)", "check the board"),
         ("cuMemAlloc failed: out of memory", "close what else uses the GPU"),
-        ("insufficient driver", "newer than the driver"),
+        ("call requires newer driver", "does not fit the driver"),
         ("launch failed", "dermedge doctor"),
     ],
 )
