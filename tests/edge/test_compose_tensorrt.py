@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -187,6 +188,9 @@ def test_a_tensorrt_that_cannot_be_used_is_one_line(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "edge.engines.tensorrt", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # Whatever of it is loaded, the end of the test takes it away.
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    del sys.modules["tensorrt"]
     check_backend("tensorrt")  # it is there
     with pytest.raises(RequestError, match=words) as caught:
         backends(pack, "tensorrt")
