@@ -281,7 +281,7 @@ def _tell_device(uplink: Uplink) -> None:
     from edge.engines.cuda import open_cuda
     from edge.engines.this_device import device_facts
 
-    with open_cuda() as cuda:
+    with open_cuda() as cuda, cuda.current():
         facts = device_facts(cuda, trt.__version__)
     uplink.send("device", device=facts.model_dump(mode="json"))
 

@@ -159,7 +159,7 @@ def calibrate(
         ModelRefusedError: There are fewer than 32 regions for the classifier, or a graph gives no
             numbers.
     """
-    files = _pictures(folder)
+    files = _files(folder)
     seen = _Seen(pack, Segmenter(segmenter, pack.segmenter.manifest), "classifier" in prepared)
     pictures = []
     for name, path in files:
@@ -187,6 +187,15 @@ def calibrate(
             ranges=_ranges(graph, inputs, method),
         )
     return made
+
+
+def calibration_pictures(folder: Path) -> tuple[CalibrationPicture, ...]:
+    """The pictures of a folder that a calibration would use, read for their hashes.
+
+    Raises:
+        InputError: The folder has fewer than 32 pictures, or one cannot be read; it is named.
+    """
+    return tuple(CalibrationPicture(name=n, sha256=_sha256(path)) for n, path in _files(folder))
 
 
 def preprocessing_hash(pack: Pack, part: Part) -> str:
@@ -271,7 +280,7 @@ def _ranges(
     return collector.ranges(method)
 
 
-def _pictures(folder: Path) -> list[tuple[str, Path]]:
+def _files(folder: Path) -> list[tuple[str, Path]]:
     listing = list_media(folder)
     if listing.failures:
         raise listing.failures[0]

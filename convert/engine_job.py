@@ -12,6 +12,7 @@ import onnx
 
 from convert.build_process import Compiled, compile_engine
 from convert.cache import prepared_path
+from convert.calibrate import Calibration
 from convert.check import check_graph
 from convert.description import describe
 from convert.finding import Finding
@@ -63,20 +64,28 @@ class EngineJob:
         precision: Of the graph that is compiled.
         device: Where the engine will run: this device.
         choices: Of the user.
+        calibration: For ``int8``.
 
     Raises:
         ModelRefusedError: The network cannot be prepared, or not be had in that precision.
     """
 
     def __init__(
-        self, part: Part, model: Model, precision: Precision, device: DeviceFacts, choices: Choices
+        self,
+        part: Part,
+        model: Model,
+        precision: Precision,
+        device: DeviceFacts,
+        choices: Choices,
+        calibration: Calibration | None = None,
     ) -> None:
         self.part, self.model, self.precision, self.device = part, model, precision, device
         manifest = model.manifest
         self.title = f"{part} {manifest.name} {manifest.version}, {precision}"
         self.engines = ModelEngines(choices.root, manifest.name, manifest.onnx.sha256)
         self._timing_cache = timing_cache_path(choices.root, device)
-        graph = graph_for(model, onnx.load(prepared_path(model)), precision)
+        ranges = None if calibration is None else calibration.ranges
+        graph = graph_for(model, onnx.load(prepared_path(model)), precision, ranges)
         self.graph: bytes = graph.SerializeToString(deterministic=True)
         self.card_model = CardModel(
             name=manifest.name,
@@ -92,7 +101,7 @@ class EngineJob:
             optimization_level=choices.optimization_level,
             workspace_mib=choices.workspace_mib,
         )
-        self.calibration_sha256: str | None = None
+        self._calibration_sha256 = None if calibration is None else calibration.sha256
 
     def found(self) -> EngineCard | None:
         """The card of this engine where it was built before with nothing changed since.
@@ -131,7 +140,7 @@ class EngineJob:
             device=self.device,
             precision=self.precision,
             settings=settings,
-            calibration_sha256=self.calibration_sha256,
+            calibration_sha256=self._calibration_sha256,
         )
         with self.engines.new_engine(self.precision, key) as file:
             compiled = compile_engine(
@@ -158,7 +167,7 @@ class EngineJob:
             and card.model == self.card_model
             and card.device == self.device
             and card.precision == self.precision
-            and card.calibration_sha256 == self.calibration_sha256
+            and card.calibration_sha256 == self._calibration_sha256
             and card.settings.model_copy(update={"rebuild": 0}) == self.settings
         ]
 
@@ -176,7 +185,7 @@ class EngineJob:
             precision=self.precision,
             tf32=False,
             settings=settings,
-            calibration_sha256=self.calibration_sha256,
+            calibration_sha256=self._calibration_sha256,
             engine=EngineFile(
                 file=self.engines.engine_path(self.precision, key).name,
                 sha256=compiled.sha256,

@@ -76,7 +76,7 @@ def _run(command: Any, *arguments: str) -> Done:
 @pytest.fixture
 def bench(compiler: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("DERMEDGE_CACHE", str(tmp_path / "cache"))
-    built_engines_for_tests.prepare(monkeypatch)
+    built_engines_for_tests.use_small_frames(monkeypatch)
     return Bench(tmp_path, monkeypatch)
 
 
