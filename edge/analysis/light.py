@@ -232,13 +232,26 @@ def kinds_of(red: Float32, green: Float32, blue: Float32) -> Kinds:
     clipped = lowest < linear_of(CLIPPED_BELOW)
     clipped |= highest > linear_of(CLIPPED_ABOVE)
     glare = lowest > linear_of(GLARE_ABOVE)
-    return Kinds(clipped, glare, _skin_coloured(red, green, blue))
+    return Kinds(clipped, glare, skin_coloured(red, green, blue))
 
 
-def _skin_coloured(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
+def skin_coloured(
+    red: Float32,
+    green: Float32,
+    blue: Float32,
+    red_over_green_max: float = skin.RED_OVER_GREEN[1],
+) -> NDArray[np.bool_]:
+    """Which pixels have the colour of skin; see :class:`Kinds`.
+
+    Args:
+        red: Linear light, 1 is white; the three have one shape.
+        green: Likewise.
+        blue: Likewise.
+        red_over_green_max: Largest ``ln R/G`` that still counts.
+    """
     floor = linear_of(8.0)
     r, g, b = np.maximum(red, floor), np.maximum(green, floor), np.maximum(blue, floor)
-    red_green = [math.exp(limit) for limit in skin.RED_OVER_GREEN]
+    red_green = [math.exp(limit) for limit in (skin.RED_OVER_GREEN[0], red_over_green_max)]
     green_blue = [math.exp(limit) for limit in skin.GREEN_OVER_BLUE]
     darkest, lightest = (linear_of(value - 0.5) for value in skin.SKIN_VALUES)
     plausible = red > darkest
@@ -251,6 +264,26 @@ def _skin_coloured(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bo
 
 
 # --- the whole frame at a glance ----------------------------------------------------------------
+
+
+GREY_SPREAD_MAX = 2
+"""Steps of 255 by which R, G and B of a grey picture may differ: what conversions leave."""
+
+
+def is_grey(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a frame has no colour anywhere that a sample would show, whatever its file says.
+
+    Args:
+        pixels: HxWx3 uint8 RGB.
+    """
+    for side in (32, OVERVIEW_SIDE_MAX):  # nearly every colour picture is told by the first
+        step = -(-max(pixels.shape[:2]) // side)
+        red, green, blue = cv2.split(np.ascontiguousarray(pixels[::step, ::step]))
+        highest = np.maximum(np.maximum(red, green), blue)
+        lowest = np.minimum(np.minimum(red, green), blue)
+        if int((highest - lowest).max()) > GREY_SPREAD_MAX:
+            return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import resource
 import shlex
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -62,6 +63,21 @@ def clip(path: Path, frames: int = 5, fourcc: str = "VP80") -> Path:
 def cut(path: Path, share: float) -> Path:
     """The file, cut off."""
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+def closed(path: Path) -> Path:
+    """A cut JPEG with the mark of its end put behind it."""
+    path.write_bytes(path.read_bytes() + b"\xff\xd9")
+    return path
+
+
+def holed(path: Path, hole_bytes: int = 1024) -> Path:
+    """The file with zeros in its middle."""
+    data = bytearray(path.read_bytes())
+    start = len(data) // 2
+    data[start : start + hole_bytes] = bytes(hole_bytes)
+    path.write_bytes(data)
     return path
 
 
@@ -260,6 +276,16 @@ def no_utf8_clip(path: Path) -> Path:
     return named
 
 
+def deep_cmyk(path: Path) -> Path:
+    """A grey TIFF of 16 bit that says of itself to be CMYK."""
+    cv2.imwrite(str(path / "a.tif"), np.repeat(skin()[..., :1], 4, 2).astype(np.uint16) * 257)
+    data = (path / "a.tif").read_bytes()
+    rgb, cmyk = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (2, 5))
+    assert rgb in data
+    (path / "a.tif").write_bytes(data.replace(rgb, cmyk))
+    return path / "a.tif"
+
+
 def empty_folder(path: Path) -> Path:
     (path / "in").mkdir()
     return path / "in"
@@ -268,6 +294,10 @@ def empty_folder(path: Path) -> Path:
 REFUSED = {
     "cut JPEG": (lambda p: cut(still(p / "a.jpg"), 0.6), "in the middle of the picture"),
     "cut PNG": (lambda p: cut(still(p / "a.png"), 0.6), "in the middle of the picture"),
+    "cut and closed JPEG": (lambda p: closed(cut(still(p / "a.jpg"), 0.9)), "libjpeg says"),
+    "JPEG with a hole": (lambda p: holed(still(p / "a.jpg", quality=95)), "a JPEG"),
+    "WebP with a hole": (lambda p: holed(still(p / "a.webp", quality=95)), "zeros"),
+    "16-bit CMYK TIFF": (deep_cmyk, "got CMYK; convert it to 8 bit"),
     "0 bytes": (written("a.jpg", b""), "0 bytes"),
     "text": (written("a.jpg", b"Dear doctor,\n"), "got text"),
     "missing": (lambda p: p / "none.jpg", "No such file"),
