@@ -259,7 +259,7 @@ def main(order: Order) -> int:
         return 1
     except DermedgeError as error:
         words = {"expected": error.expected, "got": error.got, "next_step": error.next_step}
-        uplink.send("refused", kind=type(error).__name__, **words)
+        uplink.send("refused", exit_code=error.exit_code, **words)
         return 1
     return 0
 
