@@ -259,7 +259,7 @@ def main(order: Order) -> int:
         return 1
     except DermedgeError as error:
         words = {"expected": error.expected, "got": error.got, "next_step": error.next_step}
-        uplink.send("refused", kind=type(error).__name__, **words)
+        uplink.send("refused", exit_code=error.exit_code, **words)
         return 1
     return 0
 
@@ -281,7 +281,7 @@ def _tell_device(uplink: Uplink) -> None:
     from edge.engines.cuda import open_cuda
     from edge.engines.this_device import device_facts
 
-    with open_cuda() as cuda:
+    with open_cuda() as cuda, cuda.current():
         facts = device_facts(cuda, trt.__version__)
     uplink.send("device", device=facts.model_dump(mode="json"))
 
