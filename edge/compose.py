@@ -122,8 +122,15 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
     # The cards first: they need no GPU, and say what to build.
     cards = [(model, *_chosen(model)) for model in (pack.segmenter, pack.classifier)]
     # Imported where it is wanted: it brings TensorRT.
-    from edge.engines.gpu_thread import GpuThread
-    from edge.engines.tensorrt import TensorRtEngine
+    try:
+        from edge.engines.gpu_thread import GpuThread
+        from edge.engines.tensorrt import TensorRtEngine
+    except (ImportError, OSError, AttributeError) as error:
+        raise ModelRefusedError(
+            "TensorRT 10.3 or later that loads",
+            got=f"TensorRT does not load: {' '.join(str(error).split())}",
+            next_step="see what is missing: dermedge doctor",
+        ) from error
 
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
