@@ -58,29 +58,32 @@ class ErrorLog(trt.ILogger):
         return "; ".join(shown) or "TensorRT gave no reason"
 
 
-class Progress(trt.IProgressMonitor):
+def _monitor(uplink: Uplink) -> trt.IProgressMonitor:
     """Tells the parent how far the build is, and TensorRT when to stop."""
 
-    def __init__(self, uplink: Uplink) -> None:
-        super().__init__()
-        self._uplink = uplink
-        self._sent_s: dict[str, float] = {}
+    class Progress(trt.IProgressMonitor):
+        def __init__(self, uplink: Uplink) -> None:
+            super().__init__()
+            self._uplink = uplink
+            self._sent_s: dict[str, float] = {}
 
-    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        """A phase begins, inside ``parent_phase``."""
-        self._uplink.send("phase", name=phase_name, parent=parent_phase, steps=num_steps)
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            """A phase begins, inside ``parent_phase``."""
+            self._uplink.send("phase", name=phase_name, parent=parent_phase, steps=num_steps)
 
-    def step_complete(self, phase_name: str, step: int) -> bool:
-        """A step of a phase is done; False ends the build."""
-        now_s = time.monotonic()
-        if now_s - self._sent_s.get(phase_name, 0.0) >= _STEP_EVERY_S:  # there may be thousands
-            self._sent_s[phase_name] = now_s
-            self._uplink.send("step", name=phase_name, step=step)
-        return not self._uplink.stopped
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            """A step of a phase is done; False ends the build."""
+            now_s = time.monotonic()
+            if now_s - self._sent_s.get(phase_name, 0.0) >= _STEP_EVERY_S:  # there may be thousands
+                self._sent_s[phase_name] = now_s
+                self._uplink.send("step", name=phase_name, step=step)
+            return not self._uplink.stopped
 
-    def phase_finish(self, phase_name: str) -> None:
-        """A phase is over, done or not."""
-        self._uplink.send("finish", name=phase_name)
+        def phase_finish(self, phase_name: str) -> None:
+            """A phase is over, done or not."""
+            self._uplink.send("finish", name=phase_name)
+
+    return Progress(uplink)
 
 
 def build_engine(graph: bytes, order: Order, uplink: Uplink) -> memoryview:
@@ -198,7 +201,9 @@ def _configure(config: trt.IBuilderConfig, order: Order, uplink: Uplink) -> None
     config.builder_optimization_level = order.optimization_level
     if order.detailed:
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    config.progress_monitor = Progress(uplink)
+    # TensorRT 8 has none; it is refused later, in words.
+    if hasattr(config, "progress_monitor") and hasattr(trt, "IProgressMonitor"):
+        config.progress_monitor = _monitor(uplink)
 
 
 def _set_batches(
@@ -263,7 +268,7 @@ def main(order: Order) -> int:
         return 1
     except DermedgeError as error:
         words = {"expected": error.expected, "got": error.got, "next_step": error.next_step}
-        uplink.send("refused", kind=type(error).__name__, **words)
+        uplink.send("refused", exit_code=error.exit_code, **words)
         return 1
     return 0
 
@@ -285,7 +290,7 @@ def _tell_device(uplink: Uplink) -> None:
     from edge.engines.cuda import open_cuda
     from edge.engines.this_device import device_facts
 
-    with open_cuda() as cuda:
+    with open_cuda() as cuda, cuda.current():
         facts = device_facts(cuda, trt.__version__)
     uplink.send("device", device=facts.model_dump(mode="json"))
 

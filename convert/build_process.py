@@ -299,7 +299,7 @@ def _explained(failed: Event, title: str, limits: Limits | None) -> Exception:
 
 def _raised_again(refused: Event) -> DermedgeError:
     kinds = (DermedgeError, RequestError, InputError, ModelRefusedError)
-    kind = {kind.__name__: kind for kind in kinds}.get(refused["kind"], DermedgeError)
+    kind = {kind.exit_code: kind for kind in kinds}[refused["exit_code"]]
     return kind(refused["expected"], got=refused["got"], next_step=refused["next_step"])
 
 

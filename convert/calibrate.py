@@ -159,11 +159,12 @@ def calibrate(
         ModelRefusedError: There are fewer than 32 regions for the classifier, or a graph gives no
             numbers.
     """
-    files = _pictures(folder)
+    files = _files(folder)
     seen = _Seen(pack, Segmenter(segmenter, pack.segmenter.manifest), "classifier" in prepared)
-    pictures = calibration_pictures(folder)
+    pictures = []
     for name, path in files:
         on_step(f"reading {name}")
+        pictures.append(CalibrationPicture(name=name, sha256=_sha256(path)))
         seen.add(decode_picture(path).pixels)
     made: dict[Part, Calibration] = {}
     for part, graph in prepared.items():
@@ -181,7 +182,7 @@ def calibrate(
             prepared_sha256=graph_hash(graph),
             preprocessing_sha256=preprocessing_hash(pack, part),
             method=method,
-            pictures=pictures,
+            pictures=tuple(pictures),
             seen=len(inputs),
             ranges=_ranges(graph, inputs, method),
         )
@@ -189,14 +190,12 @@ def calibrate(
 
 
 def calibration_pictures(folder: Path) -> tuple[CalibrationPicture, ...]:
-    """The pictures of a folder that a calibration uses, with their hashes.
+    """The pictures of a folder that a calibration would use, read for their hashes.
 
     Raises:
-        InputError: There are fewer than 32, or one cannot be read; it is named.
+        InputError: The folder has fewer than 32 pictures, or one cannot be read; it is named.
     """
-    return tuple(
-        CalibrationPicture(name=name, sha256=_sha256(path)) for name, path in _pictures(folder)
-    )
+    return tuple(CalibrationPicture(name=n, sha256=_sha256(path)) for n, path in _files(folder))
 
 
 def preprocessing_hash(pack: Pack, part: Part) -> str:
@@ -281,7 +280,7 @@ def _ranges(
     return collector.ranges(method)
 
 
-def _pictures(folder: Path) -> list[tuple[str, Path]]:
+def _files(folder: Path) -> list[tuple[str, Path]]:
     listing = list_media(folder)
     if listing.failures:
         raise listing.failures[0]

@@ -12,7 +12,7 @@ from convert.agreement import CLEAR_MARGIN, Box, ClassifierAgreement, classifier
 from convert.diagnosis import classifier_fault
 from convert.verdict import Times, drift, numbers_missing, refused, verdict_of
 from edge.analysis.crops import CropBatch
-from edge.analysis.networks import Classifier
+from edge.analysis.networks import SUM_TOLERANCE, Classifier
 from edge.engine_card import GateVerdict
 from edge.engines.base import Engine
 from edge.errors import ModelRefusedError
@@ -80,6 +80,10 @@ class ClassifierGate:
         found = classifier_agreement(expected, answers)
         limits = self._manifest.gate
         reasons = _classifier_reasons(found, limits)
+        # What the product refuses from an engine is refused here, too.
+        off = int((np.abs(answers.sum(axis=1) - 1.0) > SUM_TOLERANCE).sum())
+        if off and not found.nan_values + found.infinite_values:
+            reasons.insert(0, f"the classes of {off} crops do not add up to 1")
         if reasons and np.isfinite(answers).all():
             reasons.append(
                 classifier_fault(

@@ -6,29 +6,23 @@ What is in use changes last, by one renamed file, and only to an engine that the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
 
 from convert.cache import prepared_path
 from convert.calibrate import Calibration
-from convert.candidates import identity_of
-from convert.commands.calibrating import calibrated
-from convert.commands.gate import judge, refuse
 from convert.engine_job import Choices, EngineJob
 from convert.golden import GoldenFrames
+from convert.judging import judge_cards, refuse, still_judged, verdict_of
+from convert.kept_calibration import calibrations
 from convert.loss_report import report_losses
 from convert.verdict_report import report_verdict
 from edge.commands.printing import say
-from edge.engine_card import DeviceFacts, EngineCard, GateVerdict, Part, Precision
+from edge.engine_card import DeviceFacts, EngineCard, Part, Precision
 from edge.errors import DermedgeError, InputError, ModelRefusedError, RequestError
 from models.manifest import Model, Pack
-
-if TYPE_CHECKING:
-    from edge.engines.tensorrt import TensorRtEngine
 
 BEST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 """What ``--precision best`` tries."""
@@ -80,13 +74,14 @@ class EngineBuilder:
                 got="none",
                 next_step="name a folder of them with --calibration",
             )
+        self._calibrate(parts, precision)
         jobs = [self._job(part, precision) for part in parts]
         cards = [self._kept(job) or self._made(job) for job in jobs]
         cards = self._judged(jobs, cards)
         for job, card in zip(jobs, cards, strict=True):
             if card.passed:
                 self._choose(job, card)
-        refuse({card.part: _verdict(card) for card in cards})
+        refuse({card.part: verdict_of(card) for card in cards})
 
     def keep_the_fastest(self, parts: Sequence[Part]) -> None:
         """Try every precision, and put the fastest engine of each part to use that passes.
@@ -123,16 +118,13 @@ class EngineBuilder:
 
     def _job(self, part: Part, precision: Precision) -> EngineJob:
         model = _model(self._pack, part)
-        calibration = self._measured(part) if precision == "int8" else None
+        calibration = self._calibrations[part] if precision == "int8" else None
         return EngineJob(part, model, precision, self._device, self._choices, calibration)
 
-    def _measured(self, part: Part) -> Calibration:
-        assert self._calibration is not None  # asked for before
-        if part not in self._calibrations:
-            self._calibrations.update(
-                calibrated(self._pack, self._calibration, (part,), self._choices.root)
-            )
-        return self._calibrations[part]
+    def _calibrate(self, parts: Sequence[Part], precision: Precision) -> None:
+        if precision == "int8" and self._calibration is not None:
+            found = calibrations(self._pack, parts, self._calibration, self._choices.root)
+            self._calibrations.update(found)
 
     def _as_far_as_possible(
         self, parts: Sequence[Part], precision: Precision
@@ -141,6 +133,7 @@ class EngineBuilder:
         jobs, cards = [], []
         for part in parts:
             try:
+                self._calibrate((part,), precision)
                 job = self._job(part, precision)
                 card = self._kept(job) or self._made(job)
             except (RequestError, InputError):
@@ -162,6 +155,8 @@ class EngineBuilder:
         except ModelRefusedError as error:
             say(f"{job.part:<12}built again: {error}")
             return None
+        if card.gate is not None and not still_judged(card, self._pack, self._golden):
+            card = card.model_copy(update={"gate": None})
         judged = "" if card.gate is None else f", judged on {card.gate.frames} frames"
         say(
             f"{job.part:<12}{card.engine.file}: nothing has changed since {card.build.wall}{judged}"
@@ -201,24 +196,13 @@ class EngineBuilder:
 
     def _judged(self, jobs: Sequence[EngineJob], cards: Sequence[EngineCard]) -> list[EngineCard]:
         """The cards with a verdict; those that have one are left as they are."""
-        new = [pair for pair in zip(jobs, cards, strict=True) if pair[1].gate is None]
-        if not new:
-            return list(cards)
-        with ExitStack() as stack:
-            engines = {job.part: stack.enter_context(_opened(job, card)) for job, card in new}
-            # Before it is judged: the judgement is of the way in which it will run.
-            ways = {part: engine.measure_transfer() for part, engine in engines.items()}
-            verdicts = judge(self._pack, engines, self._golden)
-        judged = []
-        for job, card in zip(jobs, cards, strict=True):
-            if card.gate is None:
-                card = card.model_copy(
-                    update={"gate": verdicts[job.part], "transfer": ways[job.part]}
-                )
-                job.engines.write_card(card)
-                say(report_verdict(job.title, _verdict(card)))
-            judged.append(card)
-        return judged
+        pairs = list(zip(jobs, cards, strict=True))
+        new = {job.part: (job.engines, card) for job, card in pairs if card.gate is None}
+        judged = judge_cards(self._pack, new, self._golden) if new else {}
+        for job in jobs:
+            if job.part in judged:
+                say(report_verdict(job.title, verdict_of(judged[job.part])))
+        return [judged.get(job.part, card) for job, card in pairs]
 
     def _choose(self, job: EngineJob, card: EngineCard) -> None:
         if not job.is_chosen(card):
@@ -226,29 +210,13 @@ class EngineBuilder:
         say(f"{job.part:<12}{card.engine.file} is in use")
 
 
-@contextmanager
-def _opened(job: EngineJob, card: EngineCard) -> Iterator[TensorRtEngine]:
-    # Imported where it is wanted: it brings TensorRT.
-    from edge.engines.tensorrt import TensorRtEngine
-
-    identity = identity_of(job.model, "tensorrt", card.precision)
-    path = job.engines.check_content(card)
-    with TensorRtEngine(path, card, identity, judged=False) as engine:
-        yield engine
-
-
 def _model(pack: Pack, part: Part) -> Model:
     return pack.segmenter if part == "segmenter" else pack.classifier
 
 
-def _verdict(card: EngineCard) -> GateVerdict:
-    assert card.gate is not None  # it was judged
-    return card.gate
-
-
 def _outcome(card: EngineCard) -> str:
     """What an engine lost, and its time."""
-    verdict = _verdict(card)
+    verdict = verdict_of(card)
     figures: Mapping[str, float | None] = verdict.figures
     said = [words.format(figures[n]) for n, words in _FIGURES if figures.get(n) is not None]
     if not verdict.passed:
@@ -257,5 +225,5 @@ def _outcome(card: EngineCard) -> str:
 
 
 def _latency_ms(card: EngineCard) -> float:
-    latency = _verdict(card).figures.get("latency_ms_median")
+    latency = verdict_of(card).figures.get("latency_ms_median")
     return math.inf if latency is None else latency

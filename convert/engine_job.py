@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from convert.build_process import Compiled, compile_engine
-from convert.cache import prepared_path
+from convert.cache import prepared_hash, prepared_path
 from convert.calibrate import Calibration
 from convert.check import check_graph
 from convert.description import describe
@@ -64,7 +64,7 @@ class EngineJob:
         precision: Of the graph that is compiled.
         device: Where the engine will run: this device.
         choices: Of the user.
-        calibration: For INT8: what was measured on real pictures.
+        calibration: For ``int8``.
 
     Raises:
         ModelRefusedError: The network cannot be prepared, or not be had in that precision.
@@ -92,6 +92,7 @@ class EngineJob:
             version=manifest.version,
             onnx_sha256=manifest.onnx.sha256,
             graph_key=manifest_key(manifest),
+            plain_sha256=prepared_hash(prepared_path(model)),
             prepared_sha256=hashlib.sha256(self.graph).hexdigest(),
         )
         max_batch = 1 if describe(graph).batch == 1 else manifest.max_batch
@@ -101,7 +102,7 @@ class EngineJob:
             optimization_level=choices.optimization_level,
             workspace_mib=choices.workspace_mib,
         )
-        self.calibration_sha256 = None if calibration is None else calibration.sha256
+        self._calibration_sha256 = None if calibration is None else calibration.sha256
 
     def found(self) -> EngineCard | None:
         """The card of this engine where it was built before with nothing changed since.
@@ -140,7 +141,7 @@ class EngineJob:
             device=self.device,
             precision=self.precision,
             settings=settings,
-            calibration_sha256=self.calibration_sha256,
+            calibration_sha256=self._calibration_sha256,
         )
         with self.engines.new_engine(self.precision, key) as file:
             compiled = compile_engine(
@@ -167,7 +168,7 @@ class EngineJob:
             and card.model == self.card_model
             and card.device == self.device
             and card.precision == self.precision
-            and card.calibration_sha256 == self.calibration_sha256
+            and card.calibration_sha256 == self._calibration_sha256
             and card.settings.model_copy(update={"rebuild": 0}) == self.settings
         ]
 
@@ -185,7 +186,7 @@ class EngineJob:
             precision=self.precision,
             tf32=False,
             settings=settings,
-            calibration_sha256=self.calibration_sha256,
+            calibration_sha256=self._calibration_sha256,
             engine=EngineFile(
                 file=self.engines.engine_path(self.precision, key).name,
                 sha256=compiled.sha256,

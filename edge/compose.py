@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from convert.cache import cache_folder, prepared_path
+from convert.cache import cache_folder, prepared_hash, prepared_path
 from convert.notes import manifest_key, read_notes
 from edge.analysis.analyzer import Analyzer
-from edge.engine_card import EngineCard
+from edge.engine_card import EngineCard, judged_under
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.cuda import has_binding
@@ -132,7 +132,8 @@ def _why_no_tensorrt() -> str:
 def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
     """Both networks as the engines that were chosen for them, on one thread of the GPU."""
     # The cards first: they need no GPU, and say what to build.
-    cards = [(model, *_chosen(model)) for model in (pack.segmenter, pack.classifier)]
+    rules = judged_under(pack)
+    cards = [(model, *_chosen(model, rules)) for model in (pack.segmenter, pack.classifier)]
     open_engine = tensorrt_engine()
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
@@ -159,16 +160,17 @@ def tensorrt_engine() -> type[TensorRtEngine]:
     """
     try:
         from edge.engines.tensorrt import TensorRtEngine
-    except ImportError as error:
+    # What a module raises that is linked to other libraries than those that are here.
+    except (ImportError, OSError, AttributeError) as error:
         raise RequestError(
             "TensorRT 10.3 or later that loads",
-            got=" ".join(str(error).split())[:160],
+            got=f"TensorRT does not load: {' '.join(str(error).split())[:160]}",
             next_step="see what is wrong with it: dermedge doctor; docs/jetson.md",
         ) from error
     return TensorRtEngine
 
 
-def _chosen(model: Model) -> tuple[ModelEngines, EngineCard]:
+def _chosen(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
     """The engine in use for a model, if it was built from this very model and passed."""
     manifest = model.manifest
     engines = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
@@ -179,6 +181,10 @@ def _chosen(model: Model) -> tuple[ModelEngines, EngineCard]:
         reason = f"the engine of {manifest.name} was built from another ONNX file"
     elif card.model.graph_key != manifest_key(manifest):
         reason = f"the engine of {manifest.name} was built from another manifest"
+    elif card.model.plain_sha256 != prepared_hash(prepared_path(model)):
+        reason = f"the engine of {manifest.name} was built by another version of dermedge"
+    elif card.gate is not None and card.gate.judged_under != rules:
+        reason = f"the engine of {manifest.name} was judged under other rules of the manifests"
     else:
         return engines, card
     raise ModelRefusedError(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from convert.candidates import DESK_BACKENDS, desk_candidates, identity_of, reference_engines
-from convert.gate import run_gate
+from convert.candidates import DESK_BACKENDS, desk_candidates
 from convert.golden import GoldenFrames
+from convert.judging import judge, judge_cards, refuse, verdict_of
 from convert.verdict_report import report_verdict
-from edge.commands.progress import Progress
-from edge.compose import check_backend, tensorrt_engine
 from edge.engine_card import EngineCard, GateVerdict, Part
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine
@@ -65,78 +62,27 @@ def gate(
     refuse(verdicts)
 
 
-def judge(
-    pack: Pack, candidates: Mapping[Part, Engine], golden: GoldenFrames
-) -> dict[Part, GateVerdict]:
-    """Run the gate with a progress bar.
-
-    Raises:
-        InputError: A golden frame cannot be read.
-        ModelRefusedError: The reference cannot be prepared or gives no numbers.
-    """
-    with reference_engines(pack) as references, Progress(len(golden)) as progress:
-        progress.doing("golden frames")
-        return run_gate(pack, candidates, references, golden, progress.advance)
-
-
-def refuse(verdicts: Mapping[Part, GateVerdict]) -> None:
-    """Stop with exit code 4 where an engine did not pass.
-
-    Raises:
-        ModelRefusedError: With the reasons of every part that failed.
-    """
-    failed = [
-        f"{part}: {', '.join(verdict.reasons)}"
-        for part, verdict in verdicts.items()
-        if not verdict.passed
-    ]
-    if failed:
-        raise ModelRefusedError(
-            "an engine that gives the reference's answers",
-            got="; ".join(failed),
-            next_step="build it again, or with another --precision: dermedge-convert build PACK",
-        )
-
-
 def _judge_engines(
     pack: Pack, parts: tuple[Part, ...], golden: GoldenFrames, root: Path
 ) -> dict[Part, GateVerdict]:
     """Judge the TensorRT engines in use, and write the verdicts into their cards."""
-    with _opened(pack, parts, root) as opened:
-        candidates = {part: engine for part, (_, engine) in opened.items()}
-        verdicts = judge(pack, candidates, golden)
-        _print(candidates, verdicts)
-    for part, verdict in verdicts.items():
-        card = opened[part][0].model_copy(update={"gate": verdict})
-        _folder(pack, part, root).write_card(card)
-    return verdicts
-
-
-@contextmanager
-def _opened(
-    pack: Pack, parts: tuple[Part, ...], root: Path
-) -> Iterator[dict[Part, tuple[EngineCard, Engine]]]:
-    check_backend("tensorrt")
-    with ExitStack() as stack:
-        opened: dict[Part, tuple[EngineCard, Engine]] = {}
-        for part in parts:
-            folder = _folder(pack, part, root)
-            card = folder.chosen()
-            if card is None:
-                raise ModelRefusedError(
-                    f"an engine of the {part} in {folder.folder}",
-                    got="none",
-                    next_step="build it: dermedge-convert build PACK",
-                )
-            model = pack.segmenter if part == "segmenter" else pack.classifier
-            engine = tensorrt_engine()(
-                folder.check_content(card),
-                card,
-                identity_of(model, "tensorrt", card.precision),
-                judged=False,
+    built: dict[Part, tuple[ModelEngines, EngineCard]] = {}
+    for part in parts:
+        folder = _folder(pack, part, root)
+        card = folder.chosen()
+        if card is None:
+            raise ModelRefusedError(
+                f"an engine of the {part} in {folder.folder}",
+                got="none",
+                next_step="build it: dermedge-convert build PACK",
             )
-            opened[part] = card, stack.enter_context(engine)
-        yield opened
+        built[part] = folder, card
+    verdicts: dict[Part, GateVerdict] = {}
+    for part, card in judge_cards(pack, built, golden).items():
+        verdicts[part] = verdict_of(card)
+        title = f"{part} {card.model.name} {card.model.version}, tensorrt {card.precision}"
+        click.echo(report_verdict(title, verdicts[part]))
+    return verdicts
 
 
 def _folder(pack: Pack, part: Part, root: Path) -> ModelEngines:

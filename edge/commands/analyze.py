@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from pathlib import Path
@@ -51,7 +52,12 @@ class _NamedPath(click.Path):
 
 
 def _tell_backend() -> None:
-    """Let the one line that says what runs the networks, and why, reach stderr."""
+    """Let the one line that says what runs the networks, and why, reach stderr.
+
+    Where TensorRT is not installed there is nothing to wonder about.
+    """
+    if importlib.util.find_spec("tensorrt") is None:
+        return
     log = logging.getLogger("dermedge.backend")
     if not log.handlers:
         log.addHandler(ComplainingHandler())

@@ -44,8 +44,8 @@ class GpuThread:
         self._thread = threading.Thread(
             target=self._serve, args=(opener, ready), name="gpu", daemon=True
         )
-        self._thread.start()
         try:
+            self._thread.start()
             ready.result()
         except BaseException:
             self.close()  # Ctrl-C ends the wait, not the thread
@@ -76,7 +76,9 @@ class GpuThread:
             if not self._closed:
                 self._closed = True
                 self._work.put(None)
-        self._thread.join()
+        # One that is just starting, when Ctrl-C comes, finds the end in its queue.
+        if self._thread.is_alive():
+            self._thread.join()
 
     def __enter__(self) -> GpuThread:
         return self

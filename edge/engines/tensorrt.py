@@ -1,10 +1,8 @@
 """Compiled engines on the GPU, by TensorRT: trusted only with a card that fits and has passed.
 
 Inputs and outputs are named tensors. The run is ``execute_async_v3`` on a stream of its own, or,
-from the second run of a batch size on, the replay of a CUDA graph where the binding offers one. A
-graph replays the state that its execution context had: a context whose shapes are changed later
-leaves the replay undefined (NVIDIA/TensorRT#3798), so each batch size has a context of its own. As
-only one of them runs at a time, all compute in the same memory.
+while the batch stays the same, the replay of a CUDA graph where the binding offers one: a recording
+is worth nothing once the shapes of its context have changed.
 Each tensor lies in mapped memory, which the GPU reads and writes where it is, or is copied through
 pinned memory; the gate measures which is faster on this device, and the card says so.
 
@@ -19,8 +17,9 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import tensorrt as trt
@@ -30,26 +29,23 @@ from edge.engine_card import EngineCard, difference
 from edge.engines.base import EngineIdentity
 from edge.engines.cuda import Cuda, CudaError, DeviceBuffer, Event, Graph, HostBuffer, Stream
 from edge.engines.gpu_thread import GpuThread
-from edge.engines.prepared import (
-    INPUT_NAME,
-    PreparedInterface,
-    TensorFacts,
-    prepared_interface,
-)
+from edge.engines.prepared import PreparedInterface, TensorFacts, prepared_interface
 from edge.engines.shell import EngineShell
 from edge.engines.this_device import device_facts, refuse_old_tensorrt
 from edge.errors import ModelRefusedError
 
 Transfer = Literal["mapped", "staged"]
 
-_WARM_UP_RUNS = 2
-_ERRORS_TO_KEEP = 8
+_WARM_UP_RUNS = 3
+_RUNS_BEFORE_GRAPH = 2
 _BUILD_AGAIN = "build it again: dermedge-convert build PACK"
 
 # Before any name is used that older ones lack.
 refuse_old_tensorrt(trt.__version__)
 
 _DTYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -145,6 +141,11 @@ class TensorRtEngine(EngineShell):
         return values
 
 
+@cache
+def _log() -> _Log:
+    return _Log()
+
+
 class _Runner:
     """The engine inside the GPU's thread: every method is called there."""
 
@@ -155,8 +156,11 @@ class _Runner:
             raise _refused(card, problem)
         content = _content(path, card)
         self._cuda = cuda
+        self._log = _log()
+        self._log.forget()
         self._stack = ExitStack()
-        self._batches: dict[int, _Batch] = {}
+        self._graph: Graph | None = None
+        self._batch = self._runs_of_batch = 0
         try:
             self._open(content, card)
         except BaseException as error:
@@ -167,27 +171,24 @@ class _Runner:
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Run a batch; the answer is overwritten by the next run. The time is the GPU's, in ms."""
-        size = len(pixels)
-        if size not in self._batches:
-            self._batches[size] = self._new_batch(size)
-        batch = self._batches[size]
+        self._log.forget()
+        batch = len(pixels)
+        if batch != self._batch:
+            self._set_batch(batch)
         np.copyto(self._input.view(pixels.shape), pixels)
-        self._start.record(self._stream)
-        if batch.graph is None:
-            self._check(self._enqueue(batch))
+        if self._graph is not None:
+            self._replay(self._graph)
         else:
-            batch.graph.launch(self._stream)
-        # Not inside a graph: events of a recording cannot be timed.
-        self._end.record(self._stream)
-        self._stream.synchronize()
-        if not batch.has_run:
-            # Only now: what TensorRT prepares in the first run must not be recorded.
-            batch.has_run = True
-            batch.graph = self._cuda.capture(self._stream, lambda: self._enqueue(batch))
-            # Where nothing could be recorded it runs all the same; that is no reason for anything.
-            self._log.forget()
-        answer = self._answer[:size]
-        np.copyto(answer, self._output.view(batch.answer_shape))
+            self._check(self._enqueue())
+            self._stream.synchronize()
+            self._runs_of_batch += 1
+            # Ordinary runs first: what TensorRT prepares in them must not be recorded, and a batch
+            # that changes with every frame is never worth it.
+            if self._runs_of_batch == _RUNS_BEFORE_GRAPH:
+                self._graph = self._captured()
+        shape = tuple(self._context.get_tensor_shape(self._output.name))
+        answer = self._answer[:batch]
+        np.copyto(answer, self._output.view(shape))
         return answer, self._end.ms_since(self._start)
 
     def measure_transfer(self, runs: int) -> dict[str, Transfer]:
@@ -202,29 +203,26 @@ class _Runner:
         return chosen
 
     def close(self) -> None:
-        self._forget_batches()
+        self._forget_graph()
         self._stack.close()
 
     # --- opening ----------------------------------------------------------------------------------
 
     def _open(self, content: bytes, card: EngineCard) -> None:
-        self._log = _Log()
-        self._runtime = self._new_runtime()
-        self._stack.callback(delattr, self, "_runtime")
-        engine = self._runtime.deserialize_cuda_engine(content)
+        runtime = self._held(self._runtime(), "runtime")
+        engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
             raise _refused(card, f"TensorRT does not take the file: {self._log.words()}")
-        self._engine: trt.ICudaEngine = engine
-        self._stack.callback(delattr, self, "_engine")
+        self._held(engine, "engine")
         self.interface = _interface(engine, card)
+        context = engine.create_execution_context()
+        if context is None:
+            raise _refused(card, f"TensorRT cannot start it: {self._log.words()}")
+        self._context = self._held(context, "context")
         self._stream: Stream = self._closed_later(self._cuda.stream())
         self._start: Event = self._closed_later(self._cuda.event())
         self._end: Event = self._closed_later(self._cuda.event())
-        self._scratch_bytes = engine.device_memory_size_v2
-        # No allocation of nothing: an engine may do without.
-        scratch = self._cuda.device_buffer(max(1, self._scratch_bytes))
-        self._scratch: DeviceBuffer = self._closed_later(scratch)
-        self._input, self._output = self._tensors()
+        self._input, self._output = self._tensors(engine)
         for tensor in (self._input, self._output):
             self._stack.callback(tensor.close)
             wanted = card.transfer.get(tensor.name, "staged")
@@ -232,7 +230,7 @@ class _Runner:
         self._answer = np.empty(self._output.shape, np.float32)
         self._warm_up()
 
-    def _new_runtime(self) -> trt.Runtime:
+    def _runtime(self) -> trt.Runtime:
         try:
             return trt.Runtime(self._log)
         except TypeError as error:  # what the bindings raise where the library finds no device
@@ -242,47 +240,75 @@ class _Runner:
                 next_step="see what is missing: dermedge doctor",
             ) from error
 
+    def _held(self, thing: T, name: str) -> T:
+        """Keep a TensorRT object until its turn to go: what it was made from outlives it."""
+        setattr(self, f"_held_{name}", thing)
+        self._stack.callback(delattr, self, f"_held_{name}")
+        if name == "context":
+            self._stack.callback(delattr, self, "_context")
+        return thing
+
     def _closed_later(self, thing: Any) -> Any:
         self._stack.callback(thing.close)
         return thing
 
-    def _tensors(self) -> tuple[_Tensor, _Tensor]:
+    def _tensors(self, engine: trt.ICudaEngine) -> tuple[_Tensor, _Tensor]:
         width, height = self.interface.size_wh
         largest = self.interface.max_batch
-        pixels = _Tensor(INPUT_NAME, (largest, height, width, 3), np.dtype(np.uint8))
-        rest = tuple(self._engine.get_tensor_shape(self.interface.output_name))[1:]
+        pixels = _Tensor("rgb", (largest, height, width, 3), np.dtype(np.uint8))
+        rest = tuple(engine.get_tensor_shape(self.interface.output_name))[1:]
         answer = _Tensor(self.interface.output_name, (largest, *rest), np.dtype(np.float32))
         return pixels, answer
 
     def _warm_up(self) -> None:
         """The first runs are slow; nobody is to wait for them later."""
-        for size in sorted({1, self.interface.max_batch}):
+        for batch in range(self.interface.max_batch, 0, -1):
             for _ in range(_WARM_UP_RUNS):
-                self.run(np.zeros((size, *self._input.shape[1:]), np.uint8))
+                self.run(np.zeros((batch, *self._input.shape[1:]), np.uint8))
 
     # --- running ----------------------------------------------------------------------------------
 
-    def _new_batch(self, size: int) -> _Batch:
-        lent = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(lent)
-        self._check(context is not None)
-        assert context is not None
-        context.set_device_memory(self._scratch.address, self._scratch_bytes)
-        self._check(context.set_input_shape(INPUT_NAME, (size, *self._input.shape[1:])))
-        for tensor in (self._input, self._output):
-            self._check(context.set_tensor_address(tensor.name, tensor.device_address))
-        return _Batch(context, size, tuple(context.get_tensor_shape(self._output.name)))
+    def _set_batch(self, batch: int) -> None:
+        self._forget_graph()
+        self._batch = 0  # nobody knows which, should it fail
+        if not self._context.set_input_shape(self._input.name, (batch, *self._input.shape[1:])):
+            raise ModelRefusedError(
+                f"an engine that takes {batch} pictures at once",
+                got=self._log.words(),
+                next_step=_BUILD_AGAIN,
+            )
+        self._batch, self._runs_of_batch = batch, 0
 
-    def _enqueue(self, batch: _Batch) -> bool:
+    def _enqueue(self) -> bool:
         """Put copies and run into the stream; False where TensorRT does not start."""
-        self._input.upload(self._cuda, batch.size, self._stream)
-        if not batch.context.execute_async_v3(self._stream.handle):
+        batch = self._batch
+        self._start.record(self._stream)
+        self._input.upload(self._cuda, batch, self._stream)
+        if not self._context.execute_async_v3(self._stream.handle):
             return False
-        self._output.download(self._cuda, batch.size, self._stream)
+        self._output.download(self._cuda, batch, self._stream)
+        self._end.record(self._stream)
         return True
 
-    def _check(self, went_well: bool) -> None:
-        if not went_well:
+    def _replay(self, graph: Graph) -> None:
+        # Events inside a recording cannot be timed.
+        self._start.record(self._stream)
+        graph.launch(self._stream)
+        self._end.record(self._stream)
+        self._stream.synchronize()
+
+    def _captured(self) -> Graph | None:
+        def work() -> bool:
+            self._input.upload(self._cuda, self._batch, self._stream)
+            if not self._context.execute_async_v3(self._stream.handle):
+                return False
+            self._output.download(self._cuda, self._batch, self._stream)
+            return True
+
+        return self._cuda.capture(self._stream, work)
+
+    def _check(self, started: bool) -> None:
+        if not started:
             raise ModelRefusedError(
                 "an answer from the engine", got=self._log.words(), next_step=_BUILD_AGAIN
             )
@@ -290,9 +316,16 @@ class _Runner:
     # --- memory -----------------------------------------------------------------------------------
 
     def _bind(self, tensor: _Tensor, way: Transfer) -> None:
-        """Give a tensor its memory, and forget every context that knows the memory before."""
-        self._forget_batches()
+        """Give a tensor its memory, and forget what was recorded with the memory before."""
+        self._forget_graph()
+        self._runs_of_batch = 0
         tensor.allocate(self._cuda, way)
+        if not self._context.set_tensor_address(tensor.name, tensor.device_address):
+            raise ModelRefusedError(
+                f"an engine with the tensor {tensor.name}",
+                got=self._log.words(),
+                next_step=_BUILD_AGAIN,
+            )
 
     def _time(self, tensor: _Tensor, way: Transfer, runs: int) -> float:
         self._bind(tensor, way)
@@ -305,28 +338,10 @@ class _Runner:
                 spent.append(time.perf_counter() - started)
         return statistics.median(spent)
 
-    def _forget_batches(self) -> None:
-        while self._batches:
-            _, batch = self._batches.popitem()
-            batch.close()
-
-
-class _Batch:
-    """One batch size: a context whose shapes and addresses stay, and the graph of its run."""
-
-    def __init__(
-        self, context: trt.IExecutionContext, size: int, answer_shape: tuple[int, ...]
-    ) -> None:
-        self.context, self.size, self.answer_shape = context, size, answer_shape
-        self.has_run = False
-        self.graph: Graph | None = None
-
-    def close(self) -> None:
-        """Give the graph and the context back, in this order."""
-        graph, self.graph = self.graph, None
+    def _forget_graph(self) -> None:
+        graph, self._graph = self._graph, None
         if graph is not None:
             graph.close()
-        del self.context
 
 
 class _Tensor:
@@ -378,26 +393,28 @@ class _Tensor:
 
 
 class _Log(trt.ILogger):
-    """Keeps what TensorRT says is wrong: it gives ``None`` where others raise."""
+    """Keeps what TensorRT says is wrong: it gives ``None`` where others raise.
+
+    One for the whole process, never freed: TensorRT keeps the first one that it is given for
+    everything that belongs to no engine.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._errors: list[str] = []
 
+    def forget(self) -> None:
+        """Begin anew: what follows is about something else."""
+        self._errors = []
+
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """Called by TensorRT, from any thread; it must not raise."""
         if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-            self._errors = [*self._errors, " ".join(msg.split())][:_ERRORS_TO_KEEP]
-
-    def forget(self) -> None:
-        """What was said so far has been told, or is no longer true."""
-        self._errors = []
+            self._errors = [*self._errors, " ".join(msg.split())][-8:]
 
     def words(self) -> str:
-        """The first two errors, which usually cause the others, in one line; they are then told."""
-        errors = self._errors
-        self.forget()
-        return "; ".join(dict.fromkeys(errors[:2])) or "TensorRT gave no reason"
+        """The first two errors, which usually cause the others, in one line."""
+        return "; ".join(dict.fromkeys(self._errors[:2])) or "TensorRT gave no reason"
 
 
 def _close_all(runners: list[_Runner]) -> None:

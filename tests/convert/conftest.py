@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from standin_for_tests import Standin
@@ -11,4 +13,7 @@ from standin_for_tests import Standin
 def compiler(standin_here: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
     """``convert.build`` runs on the stand-ins as a child of this process."""
     monkeypatch.setenv("LD_LIBRARY_PATH", str(standin_here.folder))
+    # They hold the TensorRT of an earlier test.
+    for name in ("convert.build", "edge.engines.tensorrt"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return standin_here

@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import built_engines_for_tests
+import cv2
 import pytest
 from click.testing import CliRunner
 
+from convert import kept_calibration
+from convert.calibrate import read_calibration
 from convert.commands.build import build
 from convert.commands.inspect import inspect
+from edge.compose import open_engines
 from edge.engine_card import EngineCard
 from edge.engine_folder import ModelEngines
 from edge.errors import DermedgeError, InputError, ModelRefusedError, RequestError
 from models.manifest import find_pack
+from models.phantom import random_spec, render
 from packs_for_tests import write_pack
 
 
@@ -76,7 +81,7 @@ def _run(command: Any, *arguments: str) -> Done:
 @pytest.fixture
 def bench(compiler: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("DERMEDGE_CACHE", str(tmp_path / "cache"))
-    built_engines_for_tests.prepare(monkeypatch)
+    built_engines_for_tests.use_small_frames(monkeypatch)
     return Bench(tmp_path, monkeypatch)
 
 
@@ -94,6 +99,17 @@ def test_both_parts_are_built_judged_and_used(bench: Bench) -> None:
     assert "24 frames against float32: Dice" in done.out
     assert "crops against float32: same class" in done.out
     assert done.out.count("200 golden frames against ONNX Runtime, float32") == 2
+
+
+def test_what_was_built_is_what_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMEDGE_ENGINES", str(bench.root))
+    bench.build(part=None)
+    with open_engines(find_pack(str(bench.pack))) as engines:
+        ran = [engine.identity for engine in engines]
+    cards = [bench.chosen(part) for part in ("segmenter", "classifier")]
+    assert [identity.backend for identity in ran] == ["tensorrt"] * 2
+    assert [identity.engine_sha256 for identity in ran] == [card.engine.sha256 for card in cards]
+    assert all(card.transfer.keys() > {"rgb"} for card in cards)
 
 
 def test_a_second_build_with_nothing_changed_does_nothing(bench: Bench) -> None:
@@ -258,7 +274,96 @@ def test_a_precision_that_cannot_be_compiled_is_passed_over(bench: Bench) -> Non
     assert "segmenter   fp16: none: expected TensorRT to compile" in done.out
 
 
+# --- int8 -----------------------------------------------------------------------------------------
+
+
+def photographs(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for seed in range(count):
+        made = render(random_spec(seed, (120, 96), lesion_count=2, domain="clinical"))
+        cv2.imwrite(str(folder / f"{seed:03}.png"), made.pixels[..., ::-1])
+    return folder
+
+
+def test_int8_is_calibrated_once_for_the_same_pictures(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photographs(tmp_path / "photographs", 32)
+    options = ("--precision", "int8", "--calibration", str(folder))
+    bench.build(*options)
+    (first,) = int8_cards(bench)
+    record = bench.engines().folder / "calibration.json"
+    assert first.calibration_sha256 == read_calibration(record).sha256
+    assert "24 frames against float32: Dice" in bench.build(*options, "--force").out
+
+    def again(*_: object) -> None:
+        raise AssertionError("it was calibrated again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_calibration, "calibrated", again)
+        assert "nothing has changed since" in bench.build(*options).out
+        shutil.copy(folder / "001.png", folder / "000.png")
+        with pytest.raises(AssertionError, match="calibrated again"):
+            bench.build(*options)
+    bench.build(*options)
+    assert len({card.calibration_sha256 for card in int8_cards(bench)}) == 2
+
+
+def test_a_damaged_calibration_is_measured_again(bench: Bench, tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photographs", 32)
+    options = ("--precision", "int8", "--calibration", str(folder))
+    bench.build(*options)
+    record = bench.engines().folder / "calibration.json"
+    content = record.read_bytes()
+    record.write_bytes(content[:100])
+    assert "nothing has changed since" in bench.build(*options).out
+    assert record.read_bytes() == content
+
+
+def test_the_best_tries_int8_first(bench: Bench, tmp_path: Path) -> None:
+    bench.plant(run_ms="int8=1,fp16=8,fp32=16", perturb="blank@fp32")
+    folder = photographs(tmp_path / "photographs", 32)
+    done = bench.build("--precision", "best", "--calibration", str(folder))
+    lines = [line for line in done.out.splitlines() if line.startswith("segmenter   ")]
+    outcomes = [line.split()[1] for line in lines if line.split()[1].endswith(":")]
+    assert outcomes == ["int8:", "fp16:", "fp32:"]
+    passed = [card for card in int8_cards(bench) if card.passed]
+    assert bench.chosen().precision == ("int8" if passed else "fp16")
+
+
+def int8_cards(bench: Bench) -> list[EngineCard]:
+    cards = [card for _, card in bench.engines().cards() if isinstance(card, EngineCard)]
+    return [card for card in cards if card.precision == "int8"]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "an empty folder"), (3, "expected at least 32 pictures")]
+)
+def test_a_calibration_folder_with_too_little(
+    bench: Bench, tmp_path: Path, count: int, words: str
+) -> None:
+    folder = photographs(tmp_path / "photographs", count)
+    for precision in ("int8", "best"):
+        done = bench.build("--precision", precision, "--calibration", str(folder))
+        assert isinstance(done.error, InputError) and words in str(done.error)
+
+
+def test_a_picture_for_calibration_that_cannot_be_read(bench: Bench, tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photographs", 32)
+    (folder / "007.png").write_bytes(b"no picture")
+    done = bench.build("--precision", "int8", "--calibration", str(folder))
+    assert isinstance(done.error, InputError) and "007.png" in str(done.error)
+
+
 # --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("setting", "value"), [("fail_init", 100), ("gpu_count", 0)])
+def test_no_gpu(bench: Bench, setting: str, value: int) -> None:
+    bench.plant(**{setting: value})
+    done = bench.build()
+    assert isinstance(done.error, ModelRefusedError)
+    assert "expected an NVIDIA GPU and its driver; got no device" in str(done.error)
 
 
 def test_int8_needs_pictures(bench: Bench) -> None:

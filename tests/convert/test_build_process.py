@@ -140,7 +140,6 @@ def test_layers_of_what_is_no_engine(tmp_path: Path, content: bytes) -> None:
 
 def test_settings_reach_tensorrt(compiler: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process, where a configuration can be looked into."""
-    monkeypatch.delitem(sys.modules, "convert.build", raising=False)
     import tensorrt as trt
 
     from convert import build

@@ -12,14 +12,23 @@ import numpy as np
 import pytest
 from engine_cards_for_tests import PASSED, SETTINGS, card
 
-from convert.cache import prepared_path
+from convert.cache import prepared_hash, prepared_path
 from convert.notes import manifest_key
 from edge.compose import check_backend, open_engines
-from edge.engine_card import CardModel, DeviceFacts, EngineCard, EngineFile
+from edge.engine_card import (
+    CardModel,
+    DeviceFacts,
+    EngineCard,
+    EngineFile,
+    Part,
+    judged_under,
+)
 from edge.engine_folder import ModelEngines
 from edge.errors import DermedgeError, ModelRefusedError, RequestError
 from models.manifest import Model, Pack, load_pack
 from standin_for_tests import Standin, alive, build_engine
+
+PARTS: tuple[Part, ...] = ("segmenter", "classifier")
 
 Change = Callable[[EngineCard], EngineCard]
 
@@ -49,8 +58,11 @@ def here() -> DeviceFacts:
         return device_facts(cuda, trt.__version__)
 
 
-def engine_of(model: Model, root: Path, change: Change = lambda its_card: its_card) -> Path:
+def engine_of(
+    pack: Pack, part: Part, root: Path, change: Change = lambda its_card: its_card
+) -> Path:
     """Build and choose an engine; its file."""
+    model: Model = getattr(pack, part)
     manifest = model.manifest
     content = build_engine(prepared_path(model).read_bytes())
     its_card = card(
@@ -59,10 +71,12 @@ def engine_of(model: Model, root: Path, change: Change = lambda its_card: its_ca
             version=manifest.version,
             onnx_sha256=manifest.onnx.sha256,
             graph_key=manifest_key(manifest),
+            plain_sha256=prepared_hash(prepared_path(model)),
             prepared_sha256="2" * 64,
         ),
         device=here(),
         settings=SETTINGS,
+        gate=PASSED.model_copy(update={"judged_under": judged_under(pack)}),
         engine=EngineFile(
             file="e.engine", sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)
         ),
@@ -95,7 +109,7 @@ def test_engines_that_have_passed_are_used(
     gpu_here: Standin, root: Path, pack: Pack, caplog: pytest.LogCaptureFixture, backend: str
 ) -> None:
     caplog.set_level("INFO", "dermedge.backend")
-    files = [engine_of(model, root) for model in (pack.segmenter, pack.classifier)]
+    files = [engine_of(pack, part, root) for part in PARTS]
     with open_engines(pack, backend) as engines:
         for engine, file in zip(engines, files, strict=True):
             identity = engine.identity
@@ -114,12 +128,18 @@ def with_model(**facts: object) -> Change:
 
 
 def with_verdict(**facts: object) -> Change:
-    return lambda c: c.model_copy(update={"gate": PASSED.model_copy(update=facts)})
+    def change(c: EngineCard) -> EngineCard:
+        assert c.gate is not None
+        return c.model_copy(update={"gate": c.gate.model_copy(update=facts)})
+
+    return change
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
     "other GPU": (with_device(gpu_name="Thor"), "built for GPU Thor, this device has Orin"),
     "other TensorRT": (with_device(tensorrt="9.0.0.1"), "built for TensorRT 9.0.0.1"),
+    "other program": (with_model(plain_sha256="0" * 64), "by another version of dermedge"),
+    "other rules": (with_verdict(judged_under="0" * 64), "under other rules of the manifests"),
     "other manifest": (with_model(graph_key="{}"), "was built from another manifest"),
     "other ONNX": (with_model(onnx_sha256="0" * 64), "was built from another ONNX file"),
     "refused": (with_verdict(passed=False, reasons=("it is blank",)), "it is blank"),
@@ -132,8 +152,8 @@ def test_one_engine_that_is_not_trusted_is_enough(
     gpu_here: Standin, root: Path, pack: Pack, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     change, words = REFUSED[kind]
-    engine_of(pack.segmenter, root)
-    engine_of(pack.classifier, root, change)
+    engine_of(pack, "segmenter", root)
+    engine_of(pack, "classifier", root, change)
     with pytest.raises(ModelRefusedError, match=words) as caught:
         backends(pack, "tensorrt")
     assert caught.value.exit_code == 4 and "dermedge-convert" in caught.value.next_step
@@ -143,12 +163,12 @@ def test_one_engine_that_is_not_trusted_is_enough(
     assert words in line and ", because " in line
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 100])
+@pytest.mark.parametrize("damage", [b"", b"\0" * 100], ids=["empty", "zeros"])
 def test_a_damaged_engine_is_not_used(
     gpu_here: Standin, root: Path, pack: Pack, damage: bytes
 ) -> None:
-    engine_of(pack.segmenter, root)
-    engine_of(pack.classifier, root).write_bytes(damage)
+    engine_of(pack, "segmenter", root)
+    engine_of(pack, "classifier", root).write_bytes(damage)
     with pytest.raises(ModelRefusedError, match="another file than its card says, or cut off"):
         backends(pack, "tensorrt")
     assert backends(pack) <= {"onnx", "openvino"}
@@ -157,8 +177,8 @@ def test_a_damaged_engine_is_not_used(
 def test_a_gpu_that_is_gone_leaves_the_processor(
     gpu_here: Standin, root: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for model in (pack.segmenter, pack.classifier):
-        engine_of(model, root)
+    for part in PARTS:
+        engine_of(pack, part, root)
     monkeypatch.setenv("STANDIN_FAIL_INIT", "100")
     with pytest.raises(ModelRefusedError, match="an NVIDIA GPU and its driver"):
         backends(pack, "tensorrt")
@@ -181,8 +201,8 @@ def test_a_tensorrt_that_cannot_be_used_is_one_line(
     module: str,
     words: str,
 ) -> None:
-    for model in (pack.segmenter, pack.classifier):
-        engine_of(model, root)
+    for part in PARTS:
+        engine_of(pack, part, root)
     (tmp_path / "tensorrt.py").write_text(module + "\nclass ILogger: pass\n")
     for name in [n for n in sys.modules if n.partition(".")[0] == "tensorrt"]:
         monkeypatch.delitem(sys.modules, name)

@@ -171,14 +171,24 @@ def test_ctrl_c_while_the_gpu_opens_ends_the_thread(gpu_here: Standin) -> None:
         go_on.wait()
         return open_cuda()
 
-    def interrupt() -> None:
+    def press() -> None:
         opening.wait()
-        signal.raise_signal(signal.SIGINT)
-        go_on.set()
+        # Again and again: a signal that comes just before the main thread waits does not wake it.
+        while not go_on.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    before = threading.active_count()
-    with pytest.raises(KeyboardInterrupt):
-        threading.Thread(target=interrupt).start()
-        GpuThread(slowly)
-    assert threading.active_count() <= before + 1  # the interrupter may still be ending
-    assert not [thread for thread in threading.enumerate() if thread.name == "gpu"]
+    def pressed(number: int, frame: object) -> None:
+        if not go_on.is_set():
+            go_on.set()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threading.Thread(target=press).start()
+            GpuThread(slowly)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for thread in [thread for thread in threading.enumerate() if thread.name == "gpu"]:
+        thread.join(30)
+        assert not thread.is_alive()

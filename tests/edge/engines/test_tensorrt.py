@@ -299,7 +299,7 @@ def test_a_file_that_tensorrt_does_not_take_is_refused_in_its_words(
 # --- failures on the way --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("number", range(1, 7))
 def test_no_memory_while_opening_leaves_nothing(
     gpu_here: Standin,
     models: dict[str, Model],
@@ -314,8 +314,8 @@ def test_no_memory_while_opening_leaves_nothing(
     except ModelRefusedError as error:
         assert "memory" in str(error).lower()
     else:
-        # Scratch, both sides of two tensors, two batch sizes: all that an engine wants was there.
-        assert number > 7
+        # Both sides of two tensors, and a context: all that an engine wants was there.
+        assert number > 5
         engine.close()
     assert alive(gpu_here.counters()) == {}
 
@@ -331,10 +331,10 @@ def test_ctrl_c_while_it_opens_leaves_nothing(
     from edge.engines.gpu_thread import GpuThread
 
     path, its_card = written(tmp_path, models["segmenter"])
-    monkeypatch.setenv("STANDIN_RUN_MS", "300")  # the warm-up has four runs
+    monkeypatch.setenv("STANDIN_RUN_MS", "300")  # the warm-up has twelve runs
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread()) if is_borrowed else None
-        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer = threading.Timer(0.5, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             open_engine(path, its_card, gpu=gpu)

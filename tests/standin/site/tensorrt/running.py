@@ -15,8 +15,7 @@ import onnxruntime
 from . import device, genuine, graph, messages, perturbations, plan, settings
 from .building import IHostMemory
 
-_LAYER_MEMORY = 1 << 20  # what a context computes in, in bytes of the device
-_STATE_MEMORY = 1 << 12  # what it takes beside, whoever gives it the other
+_LAYER_MEMORY = 1 << 20  # what a context takes of the device, in bytes
 _SHAPES_TO_KEEP = 64
 
 
@@ -161,13 +160,13 @@ class ICudaEngine:
         return EngineInspector._of(self)
 
     def create_execution_context(self, strategy: Any = None) -> IExecutionContext | None:
-        is_lent = strategy == genuine.ExecutionContextAllocationStrategy.USER_MANAGED
-        size = _STATE_MEMORY if is_lent else _STATE_MEMORY + _LAYER_MEMORY
-        memory = device.allocate(size)
+        memory = device.allocate(_LAYER_MEMORY)
         if memory is None:
-            self._voice.error(f"Error Code 2: OutOfMemory (Requested size was {size} bytes.)")
+            self._voice.error(
+                f"Error Code 2: OutOfMemory (Requested size was {_LAYER_MEMORY} bytes.)"
+            )
             return None
-        return IExecutionContext._of(self, memory, is_lent=is_lent)
+        return IExecutionContext._of(self, memory)
 
 
 class IExecutionContext:
@@ -179,12 +178,9 @@ class IExecutionContext:
         raise messages.no_constructor("IExecutionContext")
 
     @classmethod
-    def _of(cls, engine: ICudaEngine, memory: int, *, is_lent: bool) -> IExecutionContext:
+    def _of(cls, engine: ICudaEngine, memory: int) -> IExecutionContext:
         self = cls.__new__(cls)
         self._engine, self._memory, self._voice = engine, memory, engine._voice
-        self._lacks_memory = is_lent
-        # Goes up with each change; what was captured before must not be replayed after.
-        self._state = 0
         self._profile = 0
         self._profiler: Any = None
         self._addresses: dict[str, int] = {}
@@ -243,7 +239,6 @@ class IExecutionContext:
                     f"input {name}: {size} of axis {axis} is not in [{low}, {high}] of profile "
                     f"{self._profile}; the network has {list(tensor.shape)}"
                 )
-        self._state += self._shapes.get(name) != wanted
         self._shapes[name] = wanted
         return True
 
@@ -279,16 +274,8 @@ class IExecutionContext:
             raise TypeError("set_tensor_address(): incompatible function arguments")
         if int(memory) % 256:
             return self._usage(f"{name}: {int(memory):#x} is not aligned to 256 bytes")
-        self._state += self._addresses.get(name) != int(memory)
         self._addresses[name] = int(memory)
         return True
-
-    def set_device_memory(self, memory: int, size: int) -> None:
-        if int(memory) % 256 or size < _LAYER_MEMORY or device.bytes_at(int(memory), size) is None:
-            self._usage(f"{size} bytes at {int(memory):#x} are no memory for this context")
-            return
-        self._state += 1
-        self._lacks_memory = False
 
     def get_tensor_address(self, name: str) -> int:
         return self._addresses.get(name, 0)
@@ -306,13 +293,9 @@ class IExecutionContext:
         missing = [name for name in names if not self._addresses.get(name)]
         if missing:
             return self._usage(f"addresses of {missing} are not set")
-        if self._lacks_memory:
-            return self._usage("the context was given no device memory")
-        shapes = {name: tuple(self.get_tensor_shape(name)) for name in names}
-        is_captured = device.is_capturing(int(stream_handle))
-        launch = _Launch(shapes, dict(self._addresses), self._state if is_captured else None)
-        key = tuple(shapes.items())
-        if is_captured and key not in self._run_before:
+        launch = self._as_set()
+        key = tuple(launch.shapes.items())
+        if device.is_capturing(int(stream_handle)) and key not in self._run_before:
             return self._usage("the first run after a change of shape cannot be captured")
         self._run_before.add(key)
         if launch not in self._launches:
@@ -321,6 +304,11 @@ class IExecutionContext:
         if code:
             self._voice.error(f"Error Code 1: Cuda Runtime (CUDA error {code} in enqueue)")
         return code == 0
+
+    def _as_set(self) -> _Launch:
+        names = [*self._engine._inputs, *self._engine._outputs]
+        shapes = {name: tuple(self.get_tensor_shape(name)) for name in names}
+        return _Launch(shapes, dict(self._addresses))
 
     def _known(self, launch: _Launch) -> _Launch:
         return self._launches[self._launches.index(launch)]
@@ -332,6 +320,11 @@ class IExecutionContext:
     def _run(self, argument: int) -> None:
         """On the device, so to speak: in the order of the stream, when somebody waits for it."""
         launch = next(known for known in self._launches if id(known) == argument)
+        if launch != self._as_set():
+            # Undefined on a device: a graph whose context has other shapes or addresses by now.
+            self._voice.error("Error Code 1: Cuda Driver (recorded before the context was changed)")
+            device.fail()
+            return
         try:
             self._compute(launch)
         except Exception as error:  # nothing may leave a callback from C
@@ -339,9 +332,6 @@ class IExecutionContext:
             device.fail()
 
     def _compute(self, launch: _Launch) -> None:
-        if launch.state not in (None, self._state):
-            # NVIDIA: undefined. Only a context that nobody changes may have its runs replayed.
-            raise ValueError("the context was changed after this graph was captured")
         engine = self._engine
         precision = engine._plan.precision
         began = time.monotonic()
@@ -368,15 +358,10 @@ class IExecutionContext:
 
 
 class _Launch:
-    """Shapes and addresses as they were when a run was asked for.
+    """Shapes and addresses as they were when a run was asked for."""
 
-    ``state`` is that of the context when the run was captured, ``None`` where it was not.
-    """
-
-    def __init__(
-        self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int], state: int | None
-    ) -> None:
-        self.shapes, self.addresses, self.state = shapes, addresses, state
+    def __init__(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
+        self.shapes, self.addresses = shapes, addresses
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Launch) and vars(self) == vars(other)
