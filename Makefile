@@ -9,14 +9,15 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What a bare Debian lacks: venv, the two libraries that OpenCV's wheel links, fonts for every label.
 DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-noto-cjk
 
-.PHONY: help demo test check bench test-train check-wheels system setup clean
+.PHONY: help demo test check bench test-train test-openvino check-wheels system setup clean
 
 help:
-	@echo "make demo        set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
-	@echo "make test        set up, run the tests"
-	@echo "make check       ruff, mypy, import rules, oldest Python"
-	@echo "make bench       speed and memory tables (run on a quiet machine)"
-	@echo "make test-train  the tests that need torch, in an environment of their own"
+	@echo "make demo           set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
+	@echo "make test           set up, run the tests"
+	@echo "make check          ruff, mypy, import rules, oldest Python"
+	@echo "make bench          speed and memory tables (run on a quiet machine)"
+	@echo "make test-train     the tests that need torch, in an environment of their own"
+	@echo "make test-openvino  the tests that need OpenVINO, in an environment of their own"
 
 demo: setup
 	@rm -rf $(OUT) && mkdir -p $(OUT)
@@ -52,6 +53,15 @@ test-train:
 		-c constraints.txt -e '.[desktop,dev]' '$(TORCH)'
 	.venv-train/bin/python -m pytest -q tests/train tests/test_readme.py
 
+# Without OpenVINO the tests skip what needs it, so that it must load first.
+test-openvino:
+	@test -x .venv-openvino/bin/python || $(PYTHON) -m venv .venv-openvino
+	.venv-openvino/bin/python -m pip --quiet --disable-pip-version-check install \
+		-c constraints.txt -e '.[desktop,dev,openvino]'
+	.venv-openvino/bin/python -c 'from edge.engines.openvino import import_openvino; import_openvino()'
+	.venv-openvino/bin/python -m pytest -q tests/edge/engines tests/edge/test_compose.py \
+		tests/edge/test_imports.py
+
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py
 
@@ -78,4 +88,4 @@ system:
 	fi
 
 clean:
-	rm -rf $(VENV) .venv-train out build dist *.egg-info
+	rm -rf $(VENV) .venv-train .venv-openvino out build dist *.egg-info

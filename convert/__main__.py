@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from models.command_line import LazyGroup
 
 _COMMANDS = {
+    "check": (
+        "convert.commands.check",
+        "check",
+        "Say what a device would refuse, before any device is touched.",
+    ),
     "prepare": (
         "convert.commands.prepare",
         "prepare",

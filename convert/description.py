@@ -80,6 +80,15 @@ def write_notes(model: onnx.ModelProto, sha256: str, manifest: Manifest, batch_r
         model.metadata_props.add(key=name, value=value)
 
 
+def note_precision(model: onnx.ModelProto, precision: str) -> None:
+    """Write into a prepared graph, in place, that it was given another precision."""
+    for entry in model.metadata_props:
+        if entry.key == "dermedge.precision":
+            entry.value = precision
+            return
+    model.metadata_props.add(key="dermedge.precision", value=precision)
+
+
 def _precision(graph: onnx.GraphProto) -> str:
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
         return "int8"

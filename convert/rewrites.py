@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 
 def replace_uses(graph: onnx.GraphProto, replacements: Mapping[str, str]) -> None:
@@ -74,6 +75,21 @@ def skip_uint8_round_trips(graph: onnx.GraphProto, producer: str) -> None:
             replace_uses(graph, {reader.output[0]: cast.input[0]})
 
 
+def lift_constants(graph: onnx.GraphProto) -> None:
+    """Store what Constant nodes hold as initializers of the same names."""
+    outputs = {value.name for value in graph.output}
+    kept = []
+    for node in graph.node:
+        tensor = _held_tensor(node)
+        if tensor is None or node.output[0] in outputs:
+            kept.append(node)
+            continue
+        tensor.name = node.output[0]
+        graph.initializer.append(tensor)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def prune(graph: onnx.GraphProto) -> None:
     """Remove nodes and initializers that no output of the graph depends on."""
     needed = {value.name for value in graph.output}
@@ -88,6 +104,27 @@ def prune(graph: onnx.GraphProto) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(kept)
     graph.initializer.extend(weights)
+
+
+def _held_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """A Constant's value; ``None`` for other nodes, and for text and sparse values."""
+    if node.op_type != "Constant" or len(node.attribute) != 1:
+        return None
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(attribute.t)
+        return tensor
+    values = {
+        "value_float": (attribute.f, np.float32),
+        "value_floats": (attribute.floats, np.float32),
+        "value_int": (attribute.i, np.int64),
+        "value_ints": (attribute.ints, np.int64),
+    }
+    if attribute.name not in values:
+        return None
+    value, dtype = values[attribute.name]
+    return numpy_helper.from_array(np.array(value, dtype))
 
 
 def _permutation(node: onnx.NodeProto) -> list[int]:

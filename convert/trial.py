@@ -34,13 +34,19 @@ def run_graph(model: onnx.ModelProto, feeds: Arrays) -> list[NDArray[Any]]:
 class TrialSession:
     """An ONNX Runtime session that says nothing on stderr and whose failures are one class.
 
+    Args:
+        model: The graph.
+        as_written: Run every node as it stands, without any graph optimisation.
+
     Raises:
         CannotRunError: The graph does not load.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, *, as_written: bool = False) -> None:
         onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
+        if as_written:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = _FATAL_ONLY
         # Threads that spin after a run would slow down whatever the caller does next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -28,8 +28,11 @@ _ELEMENT = {
 }
 _OUTPUT_ELEMENTS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
-_ACTIVATIONS = ("Sigmoid", "HardSigmoid", "Softmax")
-_ONLY_RESHAPING = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+ACTIVATIONS = ("Sigmoid", "HardSigmoid", "Softmax")
+"""Operators that turn logits into probabilities."""
+
+ONLY_RESHAPING = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+"""Operators that may stand behind them and compute nothing."""
 
 # How far a network's own sigmoid or softmax may be from 0..1, and its sum from 1; float16 ones
 # are this inexact.
@@ -141,9 +144,9 @@ def verify_last_operator(graph: onnx.GraphProto, manifest: Manifest) -> None:
     """
     makers = {name: node for node in graph.node for name in node.output}
     node = makers.get(manifest.output.name)
-    while node is not None and node.op_type in _ONLY_RESHAPING:
+    while node is not None and node.op_type in ONLY_RESHAPING:
         node = makers.get(node.input[0])
-    if manifest.output.activation == "none" and node is not None and node.op_type in _ACTIVATIONS:
+    if manifest.output.activation == "none" and node is not None and node.op_type in ACTIVATIONS:
         _refuse_activation("logits", f"the output of a {node.op_type}", manifest)
 
 

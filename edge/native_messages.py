@@ -1,16 +1,21 @@
 """Keeps the C libraries behind OpenCV and Pillow from writing to stderr.
 
 What goes wrong is reported by return values and exceptions, in one line of our own; their remarks
-would come on top, unasked, in words that tell the user nothing.
+would come on top, unasked, in words that tell the user nothing. Some remarks are the only sign of
+damage: those are caught.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Two threads that exchange stderr at once would put each other's back, and lose the real one."""
 
 
 @contextmanager
@@ -20,15 +25,58 @@ def native_messages_dropped() -> Iterator[None]:
     It is the whole process's: lines that other threads write meanwhile are lost as well, so it
     belongs around single short calls only.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        with tempfile.TemporaryFile() as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with _stderr_into(nowhere):
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def native_messages_caught(wanted: re.Pattern[bytes]) -> Iterator[list[str]]:
+    """Take the lines of one kind out of this process's stderr for the duration.
+
+    What else is written meanwhile, by other threads too, is passed on afterwards; beyond the
+    64 kB that a pipe holds it is lost.
+
+    Args:
+        wanted: Matches the whole of each line to catch, without its end.
+
+    Yields:
+        A list, empty until the end of the ``with`` block, of the lines caught.
+    """
+    caught: list[str] = []
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # a library that talks a lot must not wait for us
+    try:
+        with _stderr_into(writing):
+            yield caught
+    finally:
+        os.close(writing)
+        os.set_blocking(reading, False)  # a child process may have inherited the other end
+        with open(reading, "rb", buffering=0) as pipe:
+            lines = (pipe.readall() or b"").splitlines(keepends=True)
+        for line in lines:
+            if wanted.fullmatch(line.rstrip(b"\r\n")):
+                caught.append(line.decode("ascii", "replace").strip())
+            else:
+                with suppress(OSError):  # nobody reads stderr any more
+                    os.write(2, line)
+
+
+@contextmanager
+def _stderr_into(descriptor: int) -> Iterator[None]:
+    with _ONE_AT_A_TIME:
+        with suppress(OSError):  # nobody reads stderr any more
+            sys.stderr.flush()
+        kept = os.dup(2)
+        try:
+            os.dup2(descriptor, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def silence_video_libraries() -> None:

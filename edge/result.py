@@ -19,6 +19,9 @@ DISCLAIMER = "Research prototype. Not for diagnosis."
 UNVALIDATED = "classes are unvalidated"
 """Among the reasons of every Result whose classes come from a model that nobody has validated."""
 
+NO_COLOUR = "a grey picture: it has no colour to measure"
+"""Among the reasons of every answer about a picture without colour; its colour fields are null."""
+
 Status = Literal[
     "ok", "nothing_found", "poor_quality", "no_live_image", "model_refused", "analysis_failed"
 ]
@@ -69,6 +72,15 @@ def percent(probability: float) -> str:
     if probability <= 0.005:  # half a percent itself would be rounded to 0%
         return "<1%"
     return f"{100 * probability:.0f}%"
+
+
+def percent_below(probability: float, limit: float) -> str:
+    """A probability below ``limit`` in as many digits as make it look below."""
+    for digits in range(4):
+        shown = round(100.0 * probability, digits)
+        if shown < 100.0 * limit:
+            return f"{shown:.{digits}f}%" if digits else percent(probability)
+    return f"just under {100.0 * limit:g}%"
 
 
 @dataclass(frozen=True)
@@ -244,7 +256,7 @@ def letters(index: int) -> str:
 def _rounded(value: float | None, digits: int) -> float | None:
     if value is None or not math.isfinite(value):
         return None
-    return round(float(value), digits)
+    return round(float(value), digits) + 0.0  # a rounded -0.001 would be written as -0.0
 
 
 def _frame_json(frame: FrameStamp) -> dict[str, Any]:

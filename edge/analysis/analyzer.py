@@ -15,7 +15,7 @@ from edge import __version__
 from edge.analysis.classify import verdict
 from edge.analysis.colour import colour_lock, measure_colour
 from edge.analysis.crops import CropBatch, padded_box
-from edge.analysis.light import LightMeter, LinearFrame, Overview, overview
+from edge.analysis.light import LightMeter, LinearFrame, Overview, is_grey, overview
 from edge.analysis.networks import Classifier, Segmenter
 from edge.analysis.quality import light_problem, measure_quality, size_problem
 from edge.analysis.regions import RegionShape, find_regions
@@ -25,6 +25,7 @@ from edge.engines.base import Engine
 from edge.errors import ModelRefusedError
 from edge.frame import Frame
 from edge.result import (
+    NO_COLOUR,
     UNVALIDATED,
     Quality,
     Region,
@@ -64,6 +65,7 @@ class _Findings:
     timings_ms: dict[Stage, float]
     quality: Quality
     started: float
+    grey: bool = False
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
@@ -130,7 +132,8 @@ class Analyzer:
         with found.timed(Stage.QUALITY):
             light = self._meter.reduce(frame.pixels)
             seen = overview(light)
-            found.quality = measure_quality(light, seen)
+            found.grey = is_grey(frame.pixels)
+            found.quality = measure_quality(light, seen, grey=found.grey)
             problem = light_problem(seen)
         if problem:
             return self._without_answer(found, "poor_quality", problem)
@@ -138,7 +141,7 @@ class Analyzer:
         chosen = shapes[: self._rules.max_regions]
         probabilities = self._classify(found, chosen)
         with found.timed(Stage.COLOUR):
-            colours, tone = self._measure(frame, light, seen, shapes, len(chosen))
+            colours, tone = self._measure(found, light, seen, shapes, len(chosen))
         with found.timed(Stage.REGIONS):
             regions = tuple(
                 self._region(index, shape, frame, probabilities, colours)
@@ -147,6 +150,8 @@ class Analyzer:
         status: Status = "ok" if regions else "nothing_found"
         named = any(region.classes for region in regions)
         doubts = (UNVALIDATED,) if named and not self._classifier_manifest.validated else ()
+        if found.grey:
+            doubts = (*doubts, NO_COLOUR)
         return Analysis(self._result(found, status, doubts, regions, tone), self._mask)
 
     def _find(self, found: _Findings) -> tuple[RegionShape, ...]:
@@ -172,14 +177,16 @@ class Analyzer:
 
     def _measure(
         self,
-        frame: Frame,
+        found: _Findings,
         light: LinearFrame,
         seen: Overview,
         shapes: Sequence[RegionShape],
         count: int,
-    ) -> tuple[list[RegionColour], SkinTone]:
+    ) -> tuple[Sequence[RegionColour | None], SkinTone | None]:
         """Colours of the first ``count`` regions, so that latency is bounded, and the tone."""
-        locked = colour_lock(frame)
+        if found.grey:
+            return [None] * count, None
+        locked = colour_lock(found.frame)
         colours = [measure_colour(light, shape, self._mask, locked) for shape in shapes[:count]]
         return colours, measure_tone(seen, shapes, self._mask)
 
@@ -189,7 +196,7 @@ class Analyzer:
         shape: RegionShape,
         frame: Frame,
         probabilities: NDArray[np.float32],
-        colours: Sequence[RegionColour],
+        colours: Sequence[RegionColour | None],
     ) -> Region:
         classified = index < len(probabilities)
         said = verdict(probabilities[index], self._classifier_manifest) if classified else None

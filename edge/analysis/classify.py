@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.result import ClassProbability, percent
+from edge.result import ClassProbability, percent_below
 from models.manifest import Manifest
 
 CLASSES_MAX = 5
@@ -39,16 +39,7 @@ def verdict(probabilities: NDArray[np.float32], classifier: Manifest) -> Verdict
     if top.probability >= limit:
         return Verdict(classes, abstained=False, abstain_reason=None)
     reason = (
-        f"the likeliest class has {_percent_below(top.probability, limit)}; "
+        f"the likeliest class has {percent_below(top.probability, limit)}; "
         f"{100.0 * limit:g}% are needed to name it"
     )
     return Verdict(classes, abstained=True, abstain_reason=reason)
-
-
-def _percent_below(probability: float, limit: float) -> str:
-    """A probability below ``limit`` in as many digits as make it look below."""
-    for digits in range(4):
-        shown = round(100.0 * probability, digits)
-        if shown < 100.0 * limit:
-            return f"{shown:.{digits}f}%" if digits else percent(probability)
-    return f"just under {100.0 * limit:g}%"

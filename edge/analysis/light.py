@@ -28,8 +28,12 @@ _BAND_VALUES = 100_000
 """Values that are made linear at once; the band then stays in a core's own cache."""
 
 
-OVERVIEW_SIDE_MAX = 320
-"""What concerns the whole frame (tone, quality) is measured on a sample of at most this side."""
+_SAMPLES_SIDE_MAX = 320
+"""Of a reduced frame larger than this, every second row and column is kept."""
+
+OVERVIEW_SIDE_MAX = 160
+"""What concerns the whole frame (tone, quality) is measured on a sample of at most this side: some
+ten thousand pixels, so that a share of one in a hundred is known to a tenth of itself."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,11 @@ class LightMeter:
         small_w, small_h = width // factor, height // factor
         if min(small_w, small_h) < 1:
             raise ValueError(f"a strip of {width}x{height} pixels cannot be reduced by {factor}")
-        step = 2 if max(small_w, small_h) > OVERVIEW_SIDE_MAX else 1
+        step = 2 if max(small_w, small_h) > _SAMPLES_SIDE_MAX else 1
         rows, columns = -(-small_h // step), -(-small_w // step)
         if self._samples.shape[:2] != (rows, columns):
             self._samples = np.empty((rows, columns, 3), np.uint16)
-        # Blocks of pixels as items, so that numpy moves each at once.
-        pixel_rows = np.ascontiguousarray(pixels).reshape(height, width * 3)
-        blocks = pixel_rows[:, : small_w * factor * 3].view(f"V{factor * 3}")[:, ::step]
+        blocks = _blocks(np.ascontiguousarray(pixels), factor, step, (columns, rows))
         line = factor * columns * factor * 3
         together = max(1, _BAND_VALUES // line)
         if self._encoded.size < together * line:
@@ -131,15 +133,29 @@ class LightMeter:
             self._linear = np.empty(together * line, np.uint16)
         for top in range(0, rows, together):
             target = self._samples[top : top + together]
+            encoded = self._encoded[: len(target) * line]
+            encoded.view(blocks.dtype).reshape(-1, factor, columns)[:] = blocks[top:][:together]
             shape = (len(target) * factor, columns * factor, 3)
-            encoded = self._encoded[: len(target) * line].reshape(shape)
             linear = self._linear[: len(target) * line].reshape(shape)
-            items = encoded.reshape(len(encoded), -1).view(blocks.dtype)
-            for index in range(len(target)):
-                first = (top + index) * step * factor
-                items[index * factor : (index + 1) * factor] = blocks[first : first + factor]
-            _reduce(encoded, target, linear, factor)
+            _reduce(encoded.reshape(shape), target, linear, factor)
         return LinearFrame(self._samples, step, factor, pixels, (small_w, small_h))
+
+
+def _blocks(
+    pixels: NDArray[np.uint8], factor: int, step: int, count_wh: tuple[int, int]
+) -> NDArray[np.void]:
+    """Rows of every ``step``-th block of ``factor`` x ``factor`` pixels, as a view.
+
+    Returns:
+        (rows, factor, columns) items of ``factor`` RGB pixels, which numpy moves as one.
+    """
+    (columns, rows), (row_bytes, pixel_bytes, _) = count_wh, pixels.strides
+    block_bytes = factor * pixel_bytes
+    strides = (step * factor * row_bytes, row_bytes, step * block_bytes)
+    blocks: NDArray[np.void] = np.ndarray(
+        (rows, factor, columns), f"V{block_bytes}", pixels, strides=strides
+    )
+    return blocks
 
 
 def _reduce(
@@ -216,13 +232,26 @@ def kinds_of(red: Float32, green: Float32, blue: Float32) -> Kinds:
     clipped = lowest < linear_of(CLIPPED_BELOW)
     clipped |= highest > linear_of(CLIPPED_ABOVE)
     glare = lowest > linear_of(GLARE_ABOVE)
-    return Kinds(clipped, glare, _skin_coloured(red, green, blue))
+    return Kinds(clipped, glare, skin_coloured(red, green, blue))
 
 
-def _skin_coloured(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bool_]:
+def skin_coloured(
+    red: Float32,
+    green: Float32,
+    blue: Float32,
+    red_over_green_max: float = skin.RED_OVER_GREEN[1],
+) -> NDArray[np.bool_]:
+    """Which pixels have the colour of skin; see :class:`Kinds`.
+
+    Args:
+        red: Linear light, 1 is white; the three have one shape.
+        green: Likewise.
+        blue: Likewise.
+        red_over_green_max: Largest ``ln R/G`` that still counts.
+    """
     floor = linear_of(8.0)
     r, g, b = np.maximum(red, floor), np.maximum(green, floor), np.maximum(blue, floor)
-    red_green = [math.exp(limit) for limit in skin.RED_OVER_GREEN]
+    red_green = [math.exp(limit) for limit in (skin.RED_OVER_GREEN[0], red_over_green_max)]
     green_blue = [math.exp(limit) for limit in skin.GREEN_OVER_BLUE]
     darkest, lightest = (linear_of(value - 0.5) for value in skin.SKIN_VALUES)
     plausible = red > darkest
@@ -235,6 +264,26 @@ def _skin_coloured(red: Float32, green: Float32, blue: Float32) -> NDArray[np.bo
 
 
 # --- the whole frame at a glance ----------------------------------------------------------------
+
+
+GREY_SPREAD_MAX = 2
+"""Steps of 255 by which R, G and B of a grey picture may differ: what conversions leave."""
+
+
+def is_grey(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a frame has no colour anywhere that a sample would show, whatever its file says.
+
+    Args:
+        pixels: HxWx3 uint8 RGB.
+    """
+    for side in (32, OVERVIEW_SIDE_MAX):  # nearly every colour picture is told by the first
+        step = -(-max(pixels.shape[:2]) // side)
+        red, green, blue = cv2.split(np.ascontiguousarray(pixels[::step, ::step]))
+        highest = np.maximum(np.maximum(red, green), blue)
+        lowest = np.minimum(np.minimum(red, green), blue)
+        if int((highest - lowest).max()) > GREY_SPREAD_MAX:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -254,14 +303,16 @@ class Overview:
 
 
 def overview(light: LinearFrame) -> Overview:
-    """Sample a reduced frame down to a long side of at most 320."""
+    """Sample a reduced frame down to a long side of at most 160."""
+    skip = -(-max(light.samples.shape[:2]) // OVERVIEW_SIDE_MAX)
     white = np.float32(1.0 / FULL_SCALE)
-    red, green, blue = (plane * white for plane in cv2.split(light.samples))
+    sampled = np.ascontiguousarray(light.samples[::skip, ::skip])
+    red, green, blue = (plane * white for plane in cv2.split(sampled))
     return Overview(
         red=red,
         green=green,
         blue=blue,
         kinds=kinds_of(red, green, blue),
-        pitch_px=light.step * light.factor,
+        pitch_px=skip * light.step * light.factor,
         middle_px=light.factor // 2,
     )

@@ -46,7 +46,7 @@ def light_problem(seen: Overview) -> str | None:
     return None
 
 
-def measure_quality(light: LinearFrame, seen: Overview) -> Quality:
+def measure_quality(light: LinearFrame, seen: Overview, *, grey: bool = False) -> Quality:
     """Measures of one frame.
 
     ``sharpness`` is the mean absolute Laplacian (4 neighbours) of green over mean green, in the
@@ -54,7 +54,8 @@ def measure_quality(light: LinearFrame, seen: Overview) -> Quality:
     most 640: exposure cancels, and blur finer than a reduced pixel is not seen. It compares
     pictures of one scene; it has no universal threshold.
     ``exposure`` is the mean luminance (0..1), ``glare_fraction`` and ``skin_fraction`` are shares
-    of the frame's pixels, lesions of the colour of skin included.
+    of the frame's pixels, lesions of the colour of skin included; of a ``grey`` frame nobody knows
+    what is skin.
     """
     luminance = skin.SRGB_TO_XYZ[1]
     planes = (seen.red, seen.green, seen.blue)
@@ -63,7 +64,7 @@ def measure_quality(light: LinearFrame, seen: Overview) -> Quality:
         sharpness=_sharpness(light),
         glare_fraction=np.count_nonzero(seen.kinds.glare) / seen.red.size,
         exposure=exposure,
-        skin_fraction=np.count_nonzero(seen.kinds.skin) / seen.red.size,
+        skin_fraction=None if grey else np.count_nonzero(seen.kinds.skin) / seen.red.size,
     )
 
 

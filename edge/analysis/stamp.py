@@ -19,7 +19,8 @@ def stamp_of(frame: Frame) -> FrameStamp:
     ``wall`` is the UTC time of capture, to the second, where the frame is of now: the present time
     less the age that the monotonic clock gives. It is a label: devices in the field have no
     trustworthy clock, so ``wall_trusted`` is false. When a picture or a recording was taken is not
-    known: ``None``. ``boot_id`` names the run of the machine whose monotonic clock was read.
+    known: ``None``. ``boot_id`` names the run of the machine whose monotonic clock was read, and is
+    ``None`` where none was.
     """
     return FrameStamp(
         source=frame.source,
@@ -28,7 +29,7 @@ def stamp_of(frame: Frame) -> FrameStamp:
         captured_ns=frame.captured_ns,
         captured_clock=frame.captured_clock,
         captured_by=frame.captured_by,
-        boot_id=boot_id(),
+        boot_id=boot_id() if frame.captured_clock == "monotonic" else None,
         wall=_wall(frame),
         wall_trusted=False,
         settings=frame.settings,

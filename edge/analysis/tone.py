@@ -19,6 +19,15 @@ perilesional ring."""
 SKIN_SHARE_MIN = 0.01
 """Smallest share of the frame that must be such skin."""
 
+B_STAR_MIN = 5.0
+"""Smallest b* of skin that is believed: phantoms lit evenly and photographed plainly have at least
+11.9 at every tone. Below, light or camera is bluer than skin can be, and a step of b* turns the
+angle by several degrees."""
+
+ITA_DEG_MAX = 70.0
+"""Largest angle, and with a minus the smallest, that is believed: ten degrees beyond the palest and
+the darkest skin that the phantoms are drawn with."""
+
 _COLOURS_MAX = 2000
 """The median is taken of at most twice so many pixels, evenly chosen."""
 
@@ -31,8 +40,8 @@ def measure_tone(
     Taken are skin pixels by colour, without glare and clipping, outside every region's box grown
     by a quarter of its equivalent diameter; where large lesions leave less than 1 % of the frame
     so, every such pixel outside the regions themselves. It is not calibrated: lamp and camera
-    shift it. Where the median b* is not positive the light is bluer than skin can be, and the
-    angle would pass 90 degrees, "very light" whatever the skin: then there is no tone.
+    shift it. Where they shift it to what no skin has (:data:`B_STAR_MIN`, :data:`ITA_DEG_MAX`)
+    there is no tone: cold light would read as "very light", whatever the skin.
 
     Args:
         seen: The frame's overview.
@@ -52,7 +61,7 @@ def measure_tone(
     if len(chosen) < max(1.0, fewest):
         return SkinTone(ita_deg=None, group=None, skin_px=skin_px)
     angle = _typical_ita(seen, chosen[:: max(1, len(chosen) // _COLOURS_MAX)])
-    if np.isnan(angle):
+    if angle is None:
         return SkinTone(ita_deg=None, group=None, skin_px=skin_px)
     return SkinTone(ita_deg=angle, group=skin.tone_group(angle), skin_px=skin_px)
 
@@ -68,10 +77,12 @@ def _near(regions: Sequence[RegionShape], seen: Overview) -> NDArray[np.bool_]:
     return near
 
 
-def _typical_ita(seen: Overview, places: NDArray[np.intp]) -> float:
+def _typical_ita(seen: Overview, places: NDArray[np.intp]) -> float | None:
+    """The angle of the medians in degrees; ``None`` where no skin has it."""
     linear = np.stack([plane.ravel()[places] for plane in (seen.red, seen.green, seen.blue)], 1)
     lab = skin.lab_from_linear(linear)
     typical = [upper_median(lab[:, channel].copy()) for channel in range(3)]
-    if typical[2] <= 0.0:
-        return float("nan")
-    return float(skin.ita_deg(np.array(typical, np.float32)))
+    if typical[2] < B_STAR_MIN:
+        return None
+    angle = float(skin.ita_deg(np.array(typical, np.float32)))
+    return angle if abs(angle) <= ITA_DEG_MAX else None

@@ -99,12 +99,14 @@ def analyze(
         remove_dead_partials(folder)
     loaded = find_pack(pack)
     validated = loaded.classifier.manifest.validated
+    decision = loaded.classifier.manifest.decision
     is_one_still = [job.media.kind for job in plan.jobs] == ["picture"]
     options = Options(
         png=png,
         overwrite=overwrite,
         verbose=verbose or is_one_still,
         validated=validated,
+        abstain_below=decision.abstain_below if decision else 0.0,
         debug=bool(obj and obj["debug"]),
         model_sha256={
             "segmenter": loaded.segmenter.manifest.onnx.sha256,

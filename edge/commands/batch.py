@@ -55,6 +55,7 @@ class Options:
         overwrite: Do again what an earlier run has completed.
         verbose: A summary of each picture instead of one line.
         validated: Whether the classifier's manifest says so; else what is said says not.
+        abstain_below: Probability below which the classifier's manifest lets no class be named.
         debug: Tracebacks.
         model_sha256: Hash of the ONNX file of ``segmenter`` and ``classifier``; what an earlier
             run has completed with others is kept with a warning.
@@ -64,6 +65,7 @@ class Options:
     overwrite: bool = False
     verbose: bool = False
     validated: bool = False
+    abstain_below: float = 0.0
     debug: bool = False
     model_sha256: Mapping[str, str] = field(default_factory=dict)
 
@@ -139,10 +141,12 @@ class Batch:
     def _do_picture(self, job: Job) -> None:
         frame = frame_from_picture(job.media.path, job.media.source)
         result = self._analyze_and_write(frame, job)
+        limit = self._options.abstain_below
         if self._options.verbose:
-            say(summary(job.name, result, validated=self._options.validated))
+            validated = self._options.validated
+            say(summary(job.name, result, validated=validated, abstain_below=limit))
         else:
-            say(f"{job.name}: {one_line(result)}")
+            say(f"{job.name}: {one_line(result, abstain_below=limit)}")
         self._ended(job, [result.status], "; ".join(result.reasons))
 
     def _do_video(self, job: Job, progress: Progress) -> None:

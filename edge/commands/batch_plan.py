@@ -47,7 +47,7 @@ class Job:
 
 @dataclass
 class Plan:
-    """All jobs in order; folders that could not be searched; other files by suffix."""
+    """All jobs in order; what could not be searched or followed; other files by suffix."""
 
     jobs: list[Job] = field(default_factory=list)
     failures: list[InputError] = field(default_factory=list)

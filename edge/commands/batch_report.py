@@ -17,6 +17,7 @@ from edge.result import (
     Result,
     Stage,
     percent,
+    percent_below,
 )
 from edge.sources.files import skipped_in_words
 
@@ -44,31 +45,44 @@ OUTCOME_OF_STATUS = {
 }
 
 
-def one_line(result: Result) -> str:
-    """Status, regions with their first class, and the time: for a list of many."""
+def one_line(result: Result, *, abstain_below: float) -> str:
+    """Status, regions with their first class, and the time: for a list of many.
+
+    Args:
+        result: What was found.
+        abstain_below: Probability below which no class is named.
+    """
     words = STATUS_WORDS[result.status].lower()
     if result.regions:
-        words = ", ".join(f"{region.letter} {_answer(region)}" for region in result.regions)
+        words = ", ".join(
+            f"{region.letter} {_answer(region, abstain_below)}" for region in result.regions
+        )
+        if any(region.abstained for region in result.regions):
+            words += f"; {_naming_needs(abstain_below)}"
     elif result.reasons:
         words += f" ({'; '.join(result.reasons)})"
     total = result.timings_ms.get(Stage.TOTAL)
     return words if total is None else f"{words}  {total:.0f} ms"
 
 
-def summary(name: str, result: Result, *, validated: bool) -> str:
+def summary(name: str, result: Result, *, validated: bool, abstain_below: float) -> str:
     """Everything a person wants to read about one picture, in a few lines.
 
     Args:
         name: What the picture is called.
         result: What was found.
         validated: Whether the classifier's manifest says so; else every class is marked.
+        abstain_below: Probability below which no class is named.
     """
     width, height = result.frame.size_wh
     lines = [f"{name}, {width}x{height}: {STATUS_WORDS[result.status]}"]
     # Each class says for itself that it is unvalidated.
     lines += [f"  {reason}" for reason in result.reasons if reason != UNVALIDATED]
     for region in result.regions or ():
-        lines += _region_lines(region, result, "" if validated else " (unvalidated)")
+        answer = _answer(region, abstain_below)
+        lines += _region_lines(region, answer, result, "" if validated else " (unvalidated)")
+    if any(region.abstained for region in result.regions or ()):
+        lines.append(f"  {_naming_needs(abstain_below)}")
     if result.regions_not_classified:
         lines.append(f"  {result.regions_not_classified} smaller regions are not classified")
     tone = result.skin_tone
@@ -122,11 +136,11 @@ def final_count(
     return f"{text}. {DISCLAIMER}" + ("" if validated else " Classes are unvalidated.")
 
 
-def _region_lines(region: Region, result: Result, mark: str) -> Iterator[str]:
+def _region_lines(region: Region, answer: str, result: Result, mark: str) -> Iterator[str]:
     share = 100.0 * region.area_fraction
     x0, y0, x1, y1 = region.box_xyxy
     yield (
-        f"  {region.letter}  {_answer(region)}  {share:.1f} % of the picture, "
+        f"  {region.letter}  {answer}  {share:.1f} % of the picture, "
         f"{x1 - x0}x{y1 - y0} px at ({x0}, {y0})"
     )
     for entry in (region.classes or ())[:_CLASSES_SHOWN]:
@@ -143,13 +157,18 @@ def _redness(colour: RegionColour | None) -> str:
     return f"{colour.delta_ei:+.1f}{reliable}"
 
 
-def _answer(region: Region) -> str:
+def _answer(region: Region, abstain_below: float) -> str:
     if not region.classified or not region.classes:
         return "not classified"
-    if region.abstained:
-        return f"uncertain ({region.abstain_reason})" if region.abstain_reason else "uncertain"
     first = region.classes[0]
+    if region.abstained:
+        return f"uncertain (likeliest {percent_below(first.probability, abstain_below)})"
     return f"{first.label} {percent(first.probability)}"
+
+
+def _naming_needs(abstain_below: float) -> str:
+    """What the likeliest class fell short of: the same for every region, so said once."""
+    return f"{100.0 * abstain_below:g}% are needed to name a class"
 
 
 def _timings(result: Result) -> str:

@@ -6,35 +6,32 @@ The options were chosen by measurement on the paper's U-Net
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines.base import EngineIdentity
 from edge.engines.prepared import (
     INPUT_NAME,
-    PreparedInterface,
     TensorFacts,
     cannot_load,
-    cannot_run,
     default_threads,
     prepared_interface,
-    was_closed,
 )
+from edge.engines.shell import EngineShell
 from models.offline import onnx_runtime
 
 _FATAL_ONLY = 4  # every failure comes back as an exception; the log would say it twice
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
-class OnnxEngine:
+class OnnxEngine(EngineShell):
     """One prepared graph in one ONNX Runtime session.
 
-    Every call of :meth:`infer` returns new arrays; nothing is reused. Calls from several threads
-    are safe and run at the same time.
+    Every call of :meth:`infer` returns a new array that belongs to the caller. Calls from several
+    threads are safe and run at the same time.
 
     Args:
         prepared: File written by ``convert.prepare``.
@@ -54,73 +51,23 @@ class OnnxEngine:
         max_batch: int = 1,
         threads: int | None = None,
     ) -> None:
-        self._identity = identity
-        self._run_options = onnx_runtime().RunOptions()
-        self._run_options.log_severity_level = _FATAL_ONLY
-        self._session: Any = None
         session = _open_session(prepared, identity.name, threads or default_threads())
-        self._interface: PreparedInterface = prepared_interface(
+        interface = prepared_interface(
             identity.name,
             [_facts(value) for value in session.get_inputs()],
             [_facts(value) for value in session.get_outputs()],
             max_batch=max_batch,
         )
-        self._session = session
+        super().__init__(identity, interface, session)
+        self._run_options = onnx_runtime().RunOptions()
+        self._run_options.log_severity_level = _FATAL_ONLY
 
-    @property
-    def identity(self) -> EngineIdentity:
-        """Which network this is."""
-        return self._identity
-
-    @property
-    def input_size_wh(self) -> tuple[int, int]:
-        """Width and height of the input, in pixels."""
-        return self._interface.size_wh
-
-    @property
-    def max_batch(self) -> int:
-        """Largest N that one call of :meth:`infer` takes; 1 where the graph's batch is fixed."""
-        return self._interface.max_batch
-
-    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run the graph once.
-
-        Args:
-            inputs: ``rgb``, uint8 [N,H,W,3] with N at most :attr:`max_batch`.
-
-        Returns:
-            ``probability`` float32 [N,H,W] or ``probabilities`` float32 [N,C]; new arrays that
-            belong to the caller.
-
-        Raises:
-            ModelRefusedError: Another input, shape or dtype; the graph failed; the engine is
-                closed.
-        """
-        if self._session is None:
-            raise was_closed(self._identity.name)
-        name = self._interface.output_name
-        feeds = {INPUT_NAME: self._interface.pixels(inputs)}
-        try:
-            (result,) = self._session.run([name], feeds, self._run_options)
-        # ONNX Runtime's exceptions have no common base class but Exception.
-        except Exception as error:
-            raise cannot_run(self._identity.name, error) from error
-        return {name: result}
-
-    def close(self) -> None:
-        """Give the session's memory back; calling it twice is harmless."""
-        self._session = None
-
-    def __enter__(self) -> OnnxEngine:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _run(self, session: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answer: NDArray[np.float32]
+        (answer,) = session.run(
+            [self._interface.output_name], {INPUT_NAME: pixels}, self._run_options
+        )
+        return answer
 
 
 def session_options(threads: int, *, spinning: bool = False) -> Any:
@@ -150,7 +97,7 @@ def _open_session(prepared: Path, model: str, threads: int) -> Any:
         return onnx_runtime().InferenceSession(
             str(prepared), session_options(threads), providers=["CPUExecutionProvider"]
         )
-    # As in infer().
+    # ONNX Runtime's exceptions have no common base class but Exception.
     except Exception as error:
         raise cannot_load(model, error) from error
 

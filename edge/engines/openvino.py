@@ -7,9 +7,7 @@ Comes with the extra `dermedge[openvino]`; when it pays is measured in
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,21 +18,20 @@ from edge.engines.prepared import (
     INPUT_NAME,
     TensorFacts,
     cannot_load,
-    cannot_run,
     default_threads,
     prepared_interface,
-    was_closed,
 )
+from edge.engines.shell import EngineShell
 
 _DTYPES = {"u8": "uint8", "f32": "float32"}
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(EngineShell):
     """One prepared graph, compiled for one picture at a time.
 
     A batch is run picture by picture: compiled for any batch, the classifier takes a quarter more
-    time, and the memory of the largest. Every call of :meth:`infer` returns new arrays. One
-    thread at a time may call it.
+    time, and the memory of the largest. Every call of :meth:`infer` returns a new array that
+    belongs to the caller. One thread at a time may call it.
 
     Args:
         prepared: File written by ``convert.prepare``.
@@ -54,82 +51,24 @@ class OpenVinoEngine:
         max_batch: int = 1,
         threads: int | None = None,
     ) -> None:
-        self._identity = identity
-        self._request: Any = None
-        openvino = import_openvino()
-        try:
-            # By name, because guessing the format loads every front end and logs each refusal.
-            reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
-            model = reader.convert(reader.load(str(prepared)))
-        # OpenVINO's exceptions have no common base class but Exception.
-        except Exception as error:
-            raise cannot_load(identity.name, error) from error
-        self._interface = prepared_interface(
+        model = _read(prepared, identity.name)
+        interface = prepared_interface(
             identity.name,
             [_facts(port) for port in model.inputs],
             [_facts(port) for port in model.outputs],
             max_batch=max_batch,
         )
-        self._request = _compiled(model, self._interface.size_wh, identity.name, threads)
+        request = _compiled(model, interface.size_wh, identity.name, threads)
+        super().__init__(identity, interface, request)
 
-    @property
-    def identity(self) -> EngineIdentity:
-        """Which network this is."""
-        return self._identity
-
-    @property
-    def input_size_wh(self) -> tuple[int, int]:
-        """Width and height of the input, in pixels."""
-        return self._interface.size_wh
-
-    @property
-    def max_batch(self) -> int:
-        """Largest N that one call of :meth:`infer` takes; 1 where the graph's batch is fixed."""
-        return self._interface.max_batch
-
-    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run the graph on every picture of the batch.
-
-        Args:
-            inputs: ``rgb``, uint8 [N,H,W,3] with N at most :attr:`max_batch`.
-
-        Returns:
-            ``probability`` float32 [N,H,W] or ``probabilities`` float32 [N,C]; new arrays that
-            belong to the caller.
-
-        Raises:
-            ModelRefusedError: Another input, shape or dtype; the graph failed; the engine is
-                closed.
-        """
-        if self._request is None:
-            raise was_closed(self._identity.name)
-        pixels = self._interface.pixels(inputs)
-        try:
-            answers = [self._answer(pixels[i : i + 1]) for i in range(len(pixels))]
-        # As in __init__().
-        except Exception as error:
-            raise cannot_run(self._identity.name, error) from error
-        return {self._interface.output_name: np.concatenate(answers)}
-
-    def _answer(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found = self._request.infer({INPUT_NAME: picture}, share_inputs=True)
-        answer: NDArray[np.float32] = found[self._interface.output_name]
-        return answer
-
-    def close(self) -> None:
-        """Give the compiled graph's memory back; calling it twice is harmless."""
-        self._request = None
-
-    def __enter__(self) -> OpenVinoEngine:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _run(self, session: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        name = self._interface.output_name
+        return np.concatenate(
+            [
+                session.infer({INPUT_NAME: pixels[i : i + 1]}, share_inputs=True)[name]
+                for i in range(len(pixels))
+            ]
+        )
 
 
 def import_openvino() -> Any:
@@ -164,6 +103,17 @@ def device_properties(threads: int) -> dict[str, Any]:
     }
 
 
+def _read(prepared: Path, name: str) -> Any:
+    openvino = import_openvino()
+    try:
+        # By name, because guessing the format loads every front end and logs each refusal.
+        reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
+        return reader.convert(reader.load(str(prepared)))
+    # OpenVINO's exceptions have no common base class but Exception.
+    except Exception as error:
+        raise cannot_load(name, error) from error
+
+
 def _compiled(model: Any, size_wh: tuple[int, int], name: str, threads: int | None) -> Any:
     width, height = size_wh
     properties = device_properties(threads or default_threads())
@@ -172,7 +122,7 @@ def _compiled(model: Any, size_wh: tuple[int, int], name: str, threads: int | No
         return (
             import_openvino().Core().compile_model(model, "CPU", properties).create_infer_request()
         )
-    # As in OpenVinoEngine.__init__().
+    # As in _read().
     except Exception as error:
         raise cannot_load(name, error) from error
 

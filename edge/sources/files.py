@@ -16,7 +16,7 @@ from edge.errors import InputError
 from edge.frame import Frame
 from edge.output_names import kind_of_output
 from edge.sources import containers, pictures
-from edge.sources.integrity import check_readable, printable
+from edge.sources.integrity import check_readable, printable, unreadable
 from edge.sources.recording import Recording
 
 STILL_SHOWN_S = 2.0
@@ -43,7 +43,9 @@ class Listing:
 
     Attributes:
         files: Pictures and videos in the order of their names, folder by folder.
-        failures: One error for each folder that could not be read or that contains itself.
+        failures: One error for each folder that could not be read or that contains itself, and
+            for each link that leads nowhere, unless it is called like a picture or a video: then
+            it is one of the files, and reading it tells.
         skipped: Number of other files by suffix; overlays and masks of an earlier run are among
             them. Hidden files are not counted.
     """
@@ -108,7 +110,7 @@ def _search(
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        out.failures.append(_unreadable(folder, error))
+        out.failures.append(_unreadable_folder(folder, error))
         return
     beside = frozenset(names)
     for name in names:
@@ -122,11 +124,24 @@ def _search(
             out.skipped[output] += 1
         elif kind is not None:
             out.files.append(MediaFile(folder / name, relative / name, kind))
+        elif (broken := _broken_link(folder / name)) is not None:
+            out.failures.append(broken)
         else:
             out.skipped[os.path.splitext(name)[1].lower() or "without suffix"] += 1
 
 
-def _unreadable(folder: Path, error: OSError) -> InputError:
+def _broken_link(path: Path) -> InputError | None:
+    """The error for a link that leads nowhere: nobody knows what it would have brought in."""
+    if not os.path.islink(path):
+        return None
+    try:
+        os.stat(path)
+    except OSError as error:
+        return unreadable(path, error)
+    return None
+
+
+def _unreadable_folder(folder: Path, error: OSError) -> InputError:
     return InputError(
         f"a readable folder at {printable(folder)}",
         got=error.strerror or str(error),

@@ -3,9 +3,9 @@
 What a file may hold, and what becomes of it (each with a note that travels in the Result):
 
 ===================  ===========================================================================
-grey, black/white    the same value in R, G and B
+grey, black/white    the same value in R, G and B; the analysis notes that there is no colour
 palette              its colours
-16 bit per channel   divided by 257 and rounded, so that 65535 becomes 255
+16 bit per channel   divided by 257 and rounded, so that 65535 becomes 255; grey and RGB only
 CMYK                 converted by its colour profile, else by plain subtraction
 alpha                transparent parts laid over white
 colour profile       converted to sRGB, the space in which all colour is measured here
@@ -66,11 +66,15 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
 )
 
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*")
 """How files of these formats begin, to tell a damaged picture from none."""
 
 _STRIP_ROWS = 256
-_EXIF_ORIENTATION, _TIFF_BITS = 274, 258
+_Strips = Iterator[tuple[int, Image.Image]]
+_ORIENTATION, _TIFF_BITS, _TIFF_PHOTOMETRIC = 274, 258, 262
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5  # photometric interpretations, TIFF 6.0
 
 # A view of the upright picture that has the stored picture's shape: writing the stored rows into
 # it turns them upright on the way. Keys are EXIF 2.3 orientations.
@@ -170,6 +174,12 @@ def _library_messages(picture_format: str | None) -> AbstractContextManager[None
 def _no_picture(path: Path) -> InputError:
     with path.open("rb") as file:
         start = file.read(64)
+    if start.startswith(_TIFF_MAGIC):
+        return InputError(
+            f"a whole TIFF of 8 or 16 bit grey, RGB, palette or CMYK in {printable(path)}",
+            got="a picture whose beginning is damaged, or of another kind",
+            next_step="copy the file again, or convert it to an 8-bit RGB JPEG or PNG",
+        )
     if start.startswith(_MAGIC):
         return cut_off(path, "a picture whose beginning is damaged")
     if path.suffix.lower() in OTHER_SUFFIXES:
@@ -195,44 +205,59 @@ def _decode(path: Path, image: Image.Image) -> Picture:
     for row, strip in stored.strips:
         view[row : row + strip.height] = np.asarray(to_rgb(strip))
     to_rgb.finish()
-    if stored.orientation != 1:
-        notes.append(f"turned upright (EXIF orientation {stored.orientation})")
+    if stored.told_orientation != 1:
+        notes.append(f"turned upright (EXIF orientation {stored.told_orientation})")
     return Picture(upright, tuple(notes))
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """The picture as it lies in the file: ``strips`` yields (first row, at most 256 rows)."""
+    """The picture as its decoder gives it.
+
+    Attributes:
+        size_wh: Width and height in pixels.
+        orientation: How it lies (EXIF 2.3), 1 is upright.
+        told_orientation: How it lies in the file; decoders of TIFF turn it themselves.
+        strips: Yields (first row, at most 256 rows).
+    """
 
     size_wh: tuple[int, int]
     orientation: int
-    strips: Iterator[tuple[int, Image.Image]]
+    told_orientation: int
+    strips: _Strips
 
 
 def _stored(path: Path, image: Image.Image, notes: list[str]) -> _Stored:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         notes.append(f"the first of {image.n_frames} pages")  # type: ignore[attr-defined]
+    # Before it is loaded: both decoders turn a TIFF upright, and Pillow forgets that it did.
+    told = _turns(image.tag_v2.get(_ORIENTATION)) if image.format == "TIFF" else None  # type: ignore[attr-defined]
     if _bits_per_channel(path, image) == 16:
-        with _library_messages(image.format):
-            values = _sixteen_bit(path)
+        size_wh, strips = _sixteen_bit(path, image)
         notes.append("16 bit per channel scaled to 8")
-        # OpenCV has turned a TIFF already.
-        orientation = 1 if image.format == "TIFF" else _orientation(image, notes)
-        return _Stored((values.shape[1], values.shape[0]), orientation, _array_strips(values))
-    _check_mode(path, image)
-    with _library_messages(image.format):
-        image.load()
-    # Only now: a PNG may tell its orientation after its pixels, and a loaded TIFF is upright.
-    return _Stored(image.size, _orientation(image, notes), _image_strips(image))
+    else:
+        _check_mode(path, image)
+        with _library_messages(image.format):
+            image.load()
+        size_wh, strips = image.size, _image_strips(image)
+    if told is not None:
+        return _Stored(size_wh, 1, told, strips)
+    # Only now: a PNG may tell its orientation after its pixels.
+    orientation = _orientation(image, notes)
+    return _Stored(size_wh, orientation, orientation, strips)
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
     try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        return _turns(image.getexif().get(_ORIENTATION))
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         notes.append(f"EXIF not readable, taken as upright ({error})")
         return 1
-    return orientation if orientation in _STORED_VIEWS else 1
+
+
+def _turns(orientation: object) -> int:
+    """A value of the tag, where it is one that exists; 1 is upright."""
+    return orientation if isinstance(orientation, int) and orientation in _STORED_VIEWS else 1
 
 
 def _bits_per_channel(path: Path, image: Image.Image) -> int:
@@ -255,21 +280,43 @@ def _check_mode(path: Path, image: Image.Image) -> None:
         )
 
 
-def _sixteen_bit(path: Path) -> NDArray[np.uint16]:
-    """HxW or HxWx3/4 uint16 (BGR order) by OpenCV: Pillow would cut the lower byte off."""
+def _sixteen_bit(path: Path, image: Image.Image) -> tuple[tuple[int, int], _Strips]:
+    """Size and strips of a picture of 16 bit per channel, by OpenCV: Pillow cuts the lower byte."""
+    photometric = _BLACK_IS_ZERO
+    if image.format == "TIFF":
+        photometric = image.tag_v2.get(_TIFF_PHOTOMETRIC, _BLACK_IS_ZERO)  # type: ignore[attr-defined]
+    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        raise InputError(
+            f"grey or RGB with 16 bit per channel in {printable(path)}",
+            got="CMYK" if photometric == _CMYK else f"photometric interpretation {photometric}",
+            next_step="convert it to 8 bit per channel",
+        )
+    with _library_messages(image.format):
+        values = _values(path)
+    if photometric == _WHITE_IS_ZERO:  # OpenCV gives the negative
+        np.invert(values, out=values)
+    return (values.shape[1], values.shape[0]), _array_strips(values)
+
+
+def _values(path: Path) -> NDArray[np.uint16]:
+    """HxW or HxWx3/4 uint16 (BGR order), a new array."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16:
-        raise ValueError("16-bit data of a kind that OpenCV cannot read")
+        raise InputError(
+            f"a whole picture of 16 bit per channel in {printable(path)}",
+            got="data that OpenCV cannot read",
+            next_step="copy the file again, or convert it to 8 bit per channel",
+        )
     return stored.astype(np.uint16, copy=False)
 
 
-def _image_strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+def _image_strips(image: Image.Image) -> _Strips:
     for row in range(0, image.height, _STRIP_ROWS):
         yield row, image.crop((0, row, image.width, min(row + _STRIP_ROWS, image.height)))
 
 
-def _array_strips(stored: NDArray[np.uint16]) -> Iterator[tuple[int, Image.Image]]:
+def _array_strips(stored: NDArray[np.uint16]) -> _Strips:
     to_rgb_order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
     for row in range(0, stored.shape[0], _STRIP_ROWS):
         strip = cv2.convertScaleAbs(stored[row : row + _STRIP_ROWS], alpha=1.0 / 257.0)

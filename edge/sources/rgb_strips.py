@@ -63,9 +63,7 @@ class RgbConverter:
         return white
 
     def _note_mode(self, mode: str) -> None:
-        if mode == "L":
-            self._notes.append("a grey picture: it has no colour to measure")
-        elif mode == "CMYK":
+        if mode == "CMYK":
             self._notes.append("CMYK converted to RGB")
 
     def _transform_to_srgb(self, mode: str) -> Any:

@@ -10,13 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.data import (
-    LABELS,
-    ClassifierData,
-    Prefetch,
-    classifier_input,
-    tune_clinical,
-)
+from models.data import LABELS, ClassifierData, classifier_input, tune_clinical
 from models.efficientnet.net import EfficientNet
 from models.measures import (
     balanced_accuracy,
@@ -25,13 +19,11 @@ from models.measures import (
     fit_temperature,
     softmax,
 )
-from models.schedule import AveragedWeights, Log, Phase, TimeBox, learning_rate
+from models.schedule import AveragedWeights, Log, Phase, TimeBox
+from models.training_loop import Recipe, answers, learn
 
 PHASES = (Phase(0.45, 128, 24), Phase(0.25, 176, 20), Phase(0.30, 224, 16))
 SIZE = 224
-PEAK_RATE = 2e-3
-ROUNDS = 8
-LABEL_SMOOTHING = 0.05
 LEAST_CASES = 5
 """A class with fewer tuning cases gets no figure of its own."""
 
@@ -55,7 +47,13 @@ def train_classifier(data: Path | None, out: Path, seconds: float, seed: int, lo
     tune = tune_clinical(data, SIZE) if data is not None else None
     net = EfficientNet(len(LABELS), dropout=0.3)
     averaged = AveragedWeights(net, EfficientNet(len(LABELS)), decay=0.998)
-    _learn(net, averaged, source, tune, box, seed, log)
+
+    def look(net: nn.Module, size: int) -> dict:
+        return {"tune_balanced_accuracy": _tune_accuracy(net, tune)}
+
+    loss = partial(F.cross_entropy, label_smoothing=0.05)
+    recipe = Recipe("classifier", peak_rate=2e-3, weight_decay=2e-2, loss=loss, rounds=8)
+    learn(averaged, source.batch, look, box, recipe, seed=seed, log=log)
     figures = _final_figures(averaged.average, tune) if tune else {}
     log.write("classifier tuned", **figures)
     path = out / "classifier.pt"
@@ -71,72 +69,13 @@ def train_classifier(data: Path | None, out: Path, seconds: float, seed: int, lo
     return path
 
 
-def _learn(
-    net: nn.Module,
-    averaged: AveragedWeights,
-    source: ClassifierData,
-    tune: tuple | None,
-    box: TimeBox,
-    seed: int,
-    log: Log,
-) -> None:
-    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=2e-2)
-    rng = np.random.default_rng(seed)
-    steps, losses, next_look = 0, [], 1
-    while box.progress < 1.0:
-        phase = box.phase
-        batches = Prefetch(partial(source.batch, rng, phase.batch, phase.size))
-        for inputs, labels in batches:
-            losses.append(_step(net, optimiser, inputs, labels, box.progress))
-            averaged.update()
-            steps += 1
-            if box.progress * ROUNDS >= next_look:
-                next_look += 1
-                log.write(
-                    "classifier",
-                    progress=box.progress,
-                    steps=steps,
-                    size=phase.size,
-                    loss=float(np.mean(losses)),
-                    tune_balanced_accuracy=_tune_accuracy(averaged.average, tune),
-                )
-                losses = []
-            if box.phase is not phase or box.progress >= 1.0:
-                break
-        batches.close()
-
-
-def _step(
-    net: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    progress: float,
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(progress, PEAK_RATE)
-    net.train()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = net(torch.from_numpy(inputs))
-    loss = F.cross_entropy(
-        logits.float(), torch.from_numpy(labels), label_smoothing=LABEL_SMOOTHING
-    )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-    optimiser.step()
-    return loss.item()
-
-
 def predict_logits(net: nn.Module, pixels: np.ndarray, batch: int = 16) -> np.ndarray:
     """Logits float64 [N, C] of pictures uint8 [N, H, W, 3], in float32 arithmetic."""
-    net.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), batch):
-            inputs = torch.from_numpy(classifier_input(pixels[start : start + batch]))
-            parts.append(net(inputs).double().numpy())
-    return np.concatenate(parts)
+
+    def answer(some: np.ndarray) -> np.ndarray:
+        return net(torch.from_numpy(classifier_input(some))).double().numpy()
+
+    return answers(net, pixels, batch, answer)
 
 
 def _tune_accuracy(net: nn.Module, tune: tuple | None) -> float | None:

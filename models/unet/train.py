@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 from models.data import (
     PHANTOM_SEED_TUNE,
     Example,
-    Prefetch,
     SegmenterData,
     fit_examples,
     network_input,
@@ -21,18 +19,15 @@ from models.data import (
     tune_dermoscopy,
 )
 from models.measures import dice_per_picture
-from models.schedule import AveragedWeights, Log, Phase, TimeBox, learning_rate
+from models.schedule import AveragedWeights, Log, Phase, TimeBox
+from models.training_loop import Recipe, answers, learn
 from models.unet.net import ResidualUNet
 
 PHASES = (Phase(0.34, 128, 16), Phase(0.26, 256, 8), Phase(0.40, 304, 6))
 SIZE = 304
-PEAK_RATE = 3e-3
 TUNE_PHANTOMS = 100
-ROUNDS = 10
-"""Looks at the tuning side during a training; figures to follow, nothing is chosen by them."""
-
 LOOK_AT = 60
-"""Tuning pictures per source in such a look; the last one takes all."""
+"""Tuning pictures per source in each look during the training; the last one takes all."""
 
 LAST_LOOK_S = 80.0
 
@@ -59,9 +54,15 @@ def train_segmenter(data: Path | None, out: Path, seconds: float, seed: int, log
     tune = {"phantom": phantom_examples(PHANTOM_SEED_TUNE, TUNE_PHANTOMS if data else 4)}
     if data is not None:
         tune["dermoscopy"] = tune_dermoscopy(data)
-    net = ResidualUNet()
-    averaged = AveragedWeights(net, ResidualUNet())
-    _learn(net, averaged, source, tune, box, seed, log)
+    averaged = AveragedWeights(ResidualUNet(), ResidualUNet())
+
+    def look(net: nn.Module, size: int) -> dict:
+        return {"tune_dice": {name: _tune_dice(net, found, size) for name, found in tune.items()}}
+
+    recipe = Recipe(
+        "segmenter", peak_rate=3e-3, weight_decay=1e-3, loss=segmentation_loss, rounds=10
+    )
+    learn(averaged, source.batch, look, box, recipe, seed=seed, log=log)
     figures = _final_figures(averaged.average, tune)
     log.write("segmenter tuned", **figures)
     path = out / "segmenter.pt"
@@ -74,65 +75,6 @@ def train_segmenter(data: Path | None, out: Path, seconds: float, seed: int, log
         path,
     )
     return path
-
-
-def _learn(
-    net: nn.Module,
-    averaged: AveragedWeights,
-    source: SegmenterData,
-    tune: dict[str, list[Example]],
-    box: TimeBox,
-    seed: int,
-    log: Log,
-) -> None:
-    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=1e-3)
-    rng = np.random.default_rng(seed)
-    steps, losses, next_look = 0, [], 1
-    while box.progress < 1.0:
-        phase = box.phase
-        batches = Prefetch(partial(source.batch, rng, phase.batch, phase.size))
-        for inputs, masks in batches:
-            losses.append(_step(net, optimiser, inputs, masks, box.progress))
-            averaged.update()
-            steps += 1
-            if box.progress * ROUNDS >= next_look:
-                next_look += 1
-                dice = {
-                    name: _tune_dice(averaged.average, examples, phase.size)
-                    for name, examples in tune.items()
-                }
-                log.write(
-                    "segmenter",
-                    progress=box.progress,
-                    steps=steps,
-                    size=phase.size,
-                    loss=float(np.mean(losses)),
-                    tune_dice=dice,
-                )
-                losses = []
-            if box.phase is not phase or box.progress >= 1.0:
-                break
-        batches.close()
-
-
-def _step(
-    net: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    inputs: np.ndarray,
-    masks: np.ndarray,
-    progress: float,
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(progress, PEAK_RATE)
-    net.train()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = net(torch.from_numpy(inputs))
-    loss = segmentation_loss(logits.float(), torch.from_numpy(masks))
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-    optimiser.step()
-    return loss.item()
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -155,13 +97,11 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 def predict(net: nn.Module, pixels: np.ndarray, batch: int = 8) -> np.ndarray:
     """Probabilities float32 [N, H, W] of pictures uint8 [N, H, W, 3], in float32 arithmetic."""
-    net.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), batch):
-            inputs = torch.from_numpy(network_input(pixels[start : start + batch]))
-            parts.append(torch.sigmoid(net(inputs))[:, 0].numpy())
-    return np.concatenate(parts)
+
+    def answer(some: np.ndarray) -> np.ndarray:
+        return torch.sigmoid(net(torch.from_numpy(network_input(some))))[:, 0].numpy()
+
+    return answers(net, pixels, batch, answer)
 
 
 def _tune_dice(net: nn.Module, examples: list[Example], size: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from shots_for_tests import frame, result
 
-from edge.result import ANSWERED, STATUS_WORDS, RegionColour, letters, percent
+from edge.result import ANSWERED, STATUS_WORDS, RegionColour, SkinTone, letters, percent
 
 
 def test_letters_go_on_after_z():
@@ -41,6 +41,15 @@ def test_json_never_holds_what_json_cannot_say():
     assert json.loads(text) == document
     assert document["regions"][0]["colour"]["ei"] is None
     assert document["regions"][0]["colour"]["a_star"] == 1.23
+
+
+def test_nothing_is_minus_zero():
+    answer = result(frame())
+    colour = RegionColour(*[-0.0004] * 8, 0, False, "grey")
+    region = replace(answer.regions[0], colour=colour)
+    tone = SkinTone(ita_deg=-0.04, group="brown", skin_px=9)
+    text = json.dumps(replace(answer, regions=(region,), skin_tone=tone).to_json_dict())
+    assert '"ei": 0.0' in text and "-0.0" not in text
 
 
 def test_labels_text_stays_out_of_the_json():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cloths_for_tests import CLOTHS
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -41,20 +42,6 @@ ROWS = pytest.mark.parametrize(
 ANY_PICTURE = hnp.arrays(
     np.uint8, hnp.array_shapes(min_dims=1, max_dims=2, max_side=9).map(lambda s: (*s, 3))
 )
-CLOTHS = {
-    "white": (235, 236, 238),
-    "pale grey": (205, 207, 209),
-    "grey": (148, 150, 152),
-    "black": (32, 32, 34),
-    "blue": (60, 95, 165),
-    "navy": (35, 50, 95),
-    "drape": (148, 196, 221),
-    "green": (70, 147, 128),
-    "surgical green": (120, 175, 165),
-    "purple": (137, 79, 160),
-    "scarlet": (200, 20, 35),
-    "yellow": (240, 210, 20),
-}
 
 
 def pixel(rgb):

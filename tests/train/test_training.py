@@ -14,8 +14,9 @@ from models.data import ClassifierData, SegmenterData  # noqa: E402
 from models.efficientnet.net import EfficientNet  # noqa: E402
 from models.efficientnet.train import predict_logits  # noqa: E402
 from models.export import load_checkpoint  # noqa: E402
-from models.schedule import Phase, TimeBox, learning_rate  # noqa: E402
+from models.schedule import AveragedWeights, Log, Phase, TimeBox, learning_rate  # noqa: E402
 from models.train import train_one  # noqa: E402
+from models.training_loop import Recipe, learn, train_step  # noqa: E402
 from models.unet import train as unet_train  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -42,8 +43,47 @@ def test_two_steps_of_the_segmenter_lower_the_loss() -> None:
     inputs, masks = SegmenterData(None, phantoms=4).batch(np.random.default_rng(1), 4, 64)
     net = unet_train.ResidualUNet()
     optimiser = torch.optim.AdamW(net.parameters())
-    losses = [unet_train._step(net, optimiser, inputs, masks, 0.04) for _ in range(3)]
+    loss = unet_train.segmentation_loss
+    losses = [train_step(net, optimiser, 3e-3, loss, inputs, masks) for _ in range(3)]
     assert losses[2] < losses[0]
+
+
+def test_the_loop_keeps_to_its_time_its_phases_and_its_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("models.schedule.time.monotonic", lambda: now[0])
+
+    def batch(rng: np.random.Generator, pictures: int, size: int) -> tuple:
+        inputs = rng.random((pictures, 1, size, size), np.float32)
+        return inputs, np.zeros((pictures, 1, size, size), np.float32)
+
+    def loss_that_takes_a_second(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        now[0] += 1.0
+        seen.append(tuple(logits.shape))
+        return (logits - targets).square().mean()
+
+    seen: list[tuple[int, ...]] = []
+    averaged = AveragedWeights(*(torch.nn.Conv2d(1, 1, 1) for _ in range(2)))
+    log = Log(tmp_path / "log")
+    learn(
+        averaged,
+        batch,
+        lambda net, size: {"looked": (net is averaged.average, size)},
+        TimeBox(8.0, (Phase(0.5, 4, 3), Phase(0.5, 6, 2))),
+        Recipe("tiny", 0.01, 0.0, loss_that_takes_a_second, rounds=4),
+        seed=1,
+        log=log,
+    )
+    log.close()
+
+    assert seen == [(3, 1, 4, 4)] * 4 + [(2, 1, 6, 6)] * 4
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["event"], line["progress"], line["steps"]) for line in lines] == [
+        ("tiny", 0.25 * n, 2 * n) for n in (1, 2, 3, 4)
+    ]
+    assert [line["size"] for line in lines] == [4, 4, 6, 6]
+    assert [line["looked"] for line in lines] == [[True, 4]] * 2 + [[True, 6]] * 2
 
 
 def test_an_empty_mask_asks_for_an_empty_answer() -> None:

@@ -12,7 +12,7 @@ import pytest
 from edge.analysis.analyzer import Analyzer
 from edge.compose import open_analyzer
 from edge.errors import ModelRefusedError
-from edge.result import UNVALIDATED, Stage
+from edge.result import NO_COLOUR, UNVALIDATED, Stage
 from models.manifest import load_pack
 from models.phantom import Lesion, clean, random_spec, render
 
@@ -223,6 +223,24 @@ def test_the_longest_strip_that_is_accepted_is_analysed(planted, still, size_wh)
     assert analysis.result.status == "ok" and analysis.mask is not None
     assert analysis.mask.shape == size_wh[::-1] and analysis.mask.all()
     assert_documented(analysis.result.to_json_dict())
+
+
+@pytest.mark.parametrize("boxes", [[(20, 30, 40, 60)], []], ids=["a region", "nothing"])
+def test_a_picture_without_colour_gets_no_colour_numbers(planted, still, boxes):
+    """However its file was encoded, and whatever its conversion to RGB left."""
+    analyzer, _, _ = planted(square_map(*boxes), classifier__validated=True)
+    pixels = np.repeat(cv2.cvtColor(skin_frame(), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    pixels[..., 2] += 2
+    document = analyzer.analyze(still(pixels)).result.to_json_dict()
+    assert document["reasons"] == [NO_COLOUR]
+    assert [region["colour"] for region in document["regions"]] == [None] * len(boxes)
+    assert all(region["classified"] for region in document["regions"])
+    assert document["skin_tone"] is None and document["quality"]["skin_fraction"] is None
+    assert document["quality"]["exposure"] > 0
+    assert_documented(document)
+    pixels[100:140, 100:140] = SKIN
+    document = analyzer.analyze(still(pixels)).result.to_json_dict()
+    assert document["reasons"] == [] and document["skin_tone"]["skin_px"] > 0
 
 
 def test_notes_about_the_picture_travel_in_the_reasons(planted, still):

@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cloths_for_tests import CLOTHS
 from numpy.typing import NDArray
 
-from benchmarks.colour import called_red, nevi, red_phantoms
+from benchmarks.colour import TONES_DEG, called_red, nevi, red_phantoms
 from edge.analysis.colour import UNKNOWN_LOCK, colour_lock, measure_colour, melanin_rises
 from edge.analysis.light import LightMeter
 from edge.analysis.regions import RegionShape, find_regions
@@ -183,6 +184,44 @@ def test_the_colour_lock_decides_between_reliable_with_caveat_and_not():
     assert locked.erythema_reliable and locked.reason is None
     assert not unlocked.erythema_reliable and "not locked" in (unlocked.reason or "")
     assert unknown.erythema_reliable and unknown.reason == UNKNOWN_LOCK
+
+
+@pytest.mark.parametrize("colour", [*CLOTHS.values(), (249, 120, 160)], ids=[*CLOTHS, "pink"])
+def test_cloth_pen_and_stickers_are_no_redness(colour):
+    lesion = disc((640, 480), (320, 240), 80)
+    (found,) = colours_of(painted((640, 480), lesion, colour), lesion)
+    assert not found.erythema_reliable
+    without_colour = "most of the region is glare" if min(colour) > 230 else "colour of skin"
+    assert without_colour in (found.reason or "")
+
+
+def test_half_of_a_region_must_have_the_colour_of_skin():
+    lesion = disc((640, 480), (320, 240), 80)
+    for share, reliable in ((0.35, True), (0.65, False)):
+        pixels = painted((640, 480), lesion, RED)
+        rows = np.flatnonzero(lesion.any(axis=1))
+        dyed = rows[: int(share * len(rows))]
+        pixels[dyed] = np.where(lesion[dyed][..., None], CLOTHS["scarlet"], pixels[dyed])
+        (found,) = colours_of(pixels, lesion)
+        assert found.erythema_reliable is reliable
+        assert ("colour of skin" in (found.reason or "")) is not reliable
+
+
+def test_redness_of_dark_skin_passes_the_limit_of_skin_without_being_dye():
+    """The ring decides: the same colour on light skin is a sticker."""
+    lesion = disc((640, 480), (320, 240), 80)
+    pixels = painted((640, 480), lesion, (79, 21, 15))
+    assert not skin.skin_mask(pixels[lesion]).any()
+    assert not colours_of(pixels, lesion)[0].erythema_reliable
+    pixels[~lesion] = (96, 44, 30)
+    (found,) = colours_of(pixels, lesion)
+    assert found.erythema_reliable and found.reason is None
+
+
+@pytest.mark.parametrize("ita_deg", TONES_DEG)
+def test_the_skin_rule_costs_no_redness_of_any_tone(ita_deg):
+    for colour, _ in red_phantoms(ita_deg):
+        assert colour.reason != "the region does not have the colour of skin"
 
 
 @pytest.mark.parametrize(

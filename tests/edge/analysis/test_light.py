@@ -97,8 +97,8 @@ def test_the_overview_samples_the_reduced_frame():
     pixels = np.random.default_rng(2).integers(0, 256, (721, 1283, 3), np.uint8)
     light = LightMeter().reduce(pixels)
     seen = overview(light)
-    assert max(seen.red.shape) <= 320 and seen.pitch_px == light.step * light.factor == 6
-    expected = light.samples[..., 1] / np.float32(FULL_SCALE)
+    assert max(seen.red.shape) <= 160 and seen.pitch_px == 2 * light.step * light.factor == 12
+    expected = light.samples[::2, ::2, 1] / np.float32(FULL_SCALE)
     assert np.allclose(seen.green, expected, atol=1e-6)
     rows, columns = seen.red.shape
     assert (rows - 1) * seen.pitch_px + seen.middle_px < 721

@@ -18,6 +18,7 @@ def test_a_still_has_no_time(still):
     assert stamped.size_wh == (80, 64) and stamped.source == "file:skin.png" and stamped.id == 0
     assert stamped.captured_ns is None and stamped.captured_clock is None
     assert stamped.wall is None and stamped.wall_trusted is False
+    assert stamped.boot_id is None
 
 
 def test_a_recording_keeps_its_offset_and_has_no_wall_time(still):
@@ -26,7 +27,7 @@ def test_a_recording_keeps_its_offset_and_has_no_wall_time(still):
     )
     stamped = stamp_of(frame)
     assert (stamped.captured_ns, stamped.captured_clock) == (40_000_000, "recording")
-    assert stamped.wall is None
+    assert stamped.wall is None and stamped.boot_id is None
 
 
 def test_the_wall_time_of_a_live_frame_is_that_of_its_capture(still):
@@ -43,6 +44,7 @@ def test_the_wall_time_of_a_live_frame_is_that_of_its_capture(still):
     age_s = time.time() - taken.replace(tzinfo=timezone.utc).timestamp()
     assert 3600 <= age_s < 3700
     assert stamped.wall_trusted is False and stamped.settings == {"gain": 2.0}
+    assert stamped.boot_id == boot_id()
 
 
 def test_the_boot_is_named_where_the_system_does(tmp_path, monkeypatch):

@@ -44,7 +44,8 @@ def test_the_tone_of_every_phantom_is_found_within_4_degrees(ita_deg, size):
         assert tone.group == tone_group(tone.ita_deg)
         assert not tone.calibrated and tone.binning == "Del Bino"
         clear = int(np.count_nonzero(~phantom.mask))
-        assert 0 < tone.skin_px <= clear
+        # Counted on a sample of the frame.
+        assert 0 < tone.skin_px <= 1.01 * clear
 
 
 def test_a_lesion_and_its_halo_do_not_move_the_tone():
@@ -78,13 +79,23 @@ def test_where_hardly_any_skin_is_seen_the_tone_is_unknown():
     assert whole.ita_deg is None and whole.skin_px == 0
 
 
-def test_skin_under_blue_light_has_no_tone_rather_than_a_very_light_one():
-    """Dermatoscopes with cold lamps gave angles of 92 to 111 degrees on real pictures."""
-    pixels = np.empty((480, 640, 3), np.uint8)
-    pixels[:] = (214, 188, 190)
-    nothing = np.zeros((480, 640), np.bool_)
-    assert tone_of(pixels, nothing).ita_deg == pytest.approx(85, abs=5)
-    pixels[:] = (214, 188, 196)
-    tone = tone_of(pixels, nothing)
+@pytest.mark.parametrize(
+    ("colour", "ita_deg"),
+    [
+        ((234, 192, 170), 61.5),  # the palest colour of the reference table
+        ((238, 205, 186), 68.4),
+        ((240, 210, 195), None),  # 73 degrees
+        ((214, 188, 190), None),  # 85 degrees
+        ((214, 188, 196), None),  # b* is negative: 91 degrees
+        ((160, 130, 130), None),  # 59 degrees, but b* is 4.3
+        ((66, 42, 30), -67.8),
+        ((50, 30, 20), None),  # -74 degrees
+    ],
+)
+def test_an_angle_that_no_skin_has_is_no_tone(colour, ita_deg):
+    """Cold lamps gave 65 to 89 degrees on real pictures, "very light" whatever the skin."""
+    pixels = np.full((480, 640, 3), colour, np.uint8)
+    tone = tone_of(pixels, np.zeros((480, 640), np.bool_))
     assert tone.skin_px > 0
-    assert (tone.ita_deg, tone.group) == (None, None)
+    assert tone.ita_deg == (None if ita_deg is None else pytest.approx(ita_deg, abs=0.1))
+    assert (tone.group is None) is (ita_deg is None)

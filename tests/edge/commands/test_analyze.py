@@ -7,6 +7,7 @@ import os
 import resource
 import shlex
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -62,6 +63,21 @@ def clip(path: Path, frames: int = 5, fourcc: str = "VP80") -> Path:
 def cut(path: Path, share: float) -> Path:
     """The file, cut off."""
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+def closed(path: Path) -> Path:
+    """A cut JPEG with the mark of its end put behind it."""
+    path.write_bytes(path.read_bytes() + b"\xff\xd9")
+    return path
+
+
+def holed(path: Path, hole_bytes: int = 1024) -> Path:
+    """The file with zeros in its middle."""
+    data = bytearray(path.read_bytes())
+    start = len(data) // 2
+    data[start : start + hole_bytes] = bytes(hole_bytes)
+    path.write_bytes(data)
     return path
 
 
@@ -235,6 +251,15 @@ def link_to_itself(path: Path) -> Path:
     return path / "a.jpg"
 
 
+def broken_link_in_a_folder(name: str) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        (path / "in").mkdir()
+        (path / "in" / name).symlink_to(path / "gone")
+        return path / "in"
+
+    return make
+
+
 def folder_in_itself(path: Path) -> Path:
     (path / "in").mkdir()
     (path / "in" / "again").symlink_to(path / "in")
@@ -251,6 +276,16 @@ def no_utf8_clip(path: Path) -> Path:
     return named
 
 
+def deep_cmyk(path: Path) -> Path:
+    """A grey TIFF of 16 bit that says of itself to be CMYK."""
+    cv2.imwrite(str(path / "a.tif"), np.repeat(skin()[..., :1], 4, 2).astype(np.uint16) * 257)
+    data = (path / "a.tif").read_bytes()
+    rgb, cmyk = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (2, 5))
+    assert rgb in data
+    (path / "a.tif").write_bytes(data.replace(rgb, cmyk))
+    return path / "a.tif"
+
+
 def empty_folder(path: Path) -> Path:
     (path / "in").mkdir()
     return path / "in"
@@ -259,10 +294,16 @@ def empty_folder(path: Path) -> Path:
 REFUSED = {
     "cut JPEG": (lambda p: cut(still(p / "a.jpg"), 0.6), "in the middle of the picture"),
     "cut PNG": (lambda p: cut(still(p / "a.png"), 0.6), "in the middle of the picture"),
+    "cut and closed JPEG": (lambda p: closed(cut(still(p / "a.jpg"), 0.9)), "libjpeg says"),
+    "JPEG with a hole": (lambda p: holed(still(p / "a.jpg", quality=95)), "a JPEG"),
+    "WebP with a hole": (lambda p: holed(still(p / "a.webp", quality=95)), "zeros"),
+    "16-bit CMYK TIFF": (deep_cmyk, "got CMYK; convert it to 8 bit"),
     "0 bytes": (written("a.jpg", b""), "0 bytes"),
     "text": (written("a.jpg", b"Dear doctor,\n"), "got text"),
     "missing": (lambda p: p / "none.jpg", "No such file"),
     "link to itself": (link_to_itself, "symbolic links"),
+    "a broken link to a picture": (broken_link_in_a_folder("a.jpg"), "in/a.jpg; got a link to"),
+    "a broken link to a folder": (broken_link_in_a_folder("2023"), "in/2023; got a link to"),
     "folder in itself": (folder_in_itself, "contain themselves"),
     "empty folder": (empty_folder, "an empty folder"),
     "cut WebM": (lambda p: cut(clip(p / "a.webm"), 0.6), "ends too early"),
@@ -477,6 +518,16 @@ def test_the_rest_of_a_batch_goes_on_and_is_counted(analyze, tmp_path):
     assert not np.asarray(Image.open(run.folder / "d.png.mask.png")).any()
 
 
+def test_a_broken_link_is_counted_beside_what_was_analyzed(analyze, tmp_path):
+    still(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "gone")
+
+    run = analyze(tmp_path / "in")
+
+    assert (run.code, len(run.errors)) == (3, 1)
+    assert run.out.splitlines()[-1].startswith("2 files: 1 with regions, 1 failed. ")
+
+
 def test_the_highest_code_wins(analyze, tmp_path):
     pack = write_pack(tmp_path / "pack", segmenter_onnx=nan_segmenter())
 
@@ -522,6 +573,19 @@ def test_several_are_listed_and_verbose_sums_up(analyze, tmp_path):
     assert len(analyze(*paths).out.splitlines()) == 3
     verbose = analyze(*paths, "--overwrite", "--verbose").out
     assert verbose.count("Regions found") == 2
+
+
+def test_the_packs_own_limit_of_naming_is_said_once_for_each_picture(analyze, tmp_path):
+    pack = write_pack(tmp_path / "pack", classifier__decision__abstain_below=0.97)
+    two = np.hstack([skin(), skin()])
+    paths = [still(tmp_path / name, two) for name in ("a.png", "b.png")]
+
+    lines = analyze(*paths, pack=pack).out.splitlines()
+
+    for line in lines[:2]:
+        assert line.count("uncertain (likeliest ") == 2
+        assert line.count("97%") == 1
+    assert "97%" not in lines[2]
 
 
 def test_two_runs_give_the_same(analyze, tmp_path):

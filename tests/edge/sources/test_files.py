@@ -313,6 +313,30 @@ def test_a_link_to_a_folder_is_followed(tmp_path):
     assert relatives(tmp_path / "in") == ["link/a.jpg"]
 
 
+def test_a_link_that_leads_nowhere_is_a_failure_and_no_other_file(tmp_path):
+    """A link to a folder on a drive that was not there passed for a file of no interest."""
+    touch(tmp_path / "a.txt", tmp_path / "in" / "notes.txt")
+    for name, target in {
+        "2023": tmp_path / "gone",
+        "b.jpg": tmp_path / "gone.jpg",
+        "fine.txt": tmp_path / "a.txt",
+        "loop": "loop",
+        ".hidden": tmp_path / "gone",
+    }.items():
+        (tmp_path / "in" / name).symlink_to(target)
+
+    listing = list_media(tmp_path / "in")
+
+    assert [media.relative.name for media in listing.files] == ["b.jpg"]
+    assert listing.skipped == {".txt": 2}
+    first, second = map(str, listing.failures)
+    assert first == (
+        f"expected a readable file at {tmp_path}/in/2023; got a link to {tmp_path}/gone: No such "
+        "file or directory; bring back what it leads to, or remove the link"
+    )
+    assert "in/loop; got a link to loop: Too many levels of symbolic links; " in second
+
+
 def test_a_folder_that_contains_itself_is_said_once(tmp_path):
     touch(tmp_path / "sub" / "a.jpg")
     (tmp_path / "sub" / "again").symlink_to(tmp_path)

@@ -77,21 +77,30 @@ def test_a_picture_taller_than_one_strip(tmp_path):
     )
 
 
+def as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """What a camera stores for each orientation: the inverse of what a viewer must do."""
+    swapped = upright.swapaxes(0, 1)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: swapped,
+        6: swapped[::-1],
+        7: swapped[::-1, ::-1],
+        8: swapped[:, ::-1],
+    }
+    return np.ascontiguousarray(stored[orientation])
+
+
+def note_of(orientation: int) -> tuple[str, ...]:
+    return (f"turned upright (EXIF orientation {orientation})",) if orientation > 1 else ()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
 def test_exif_orientation_is_turned_upright(tmp_path, name, orientation):
-    upright = Image.fromarray(scene())
-    # What a camera stores for each orientation: the inverse of what a viewer must do.
-    stored = {
-        1: upright,
-        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        3: upright.transpose(Image.Transpose.ROTATE_180),
-        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        5: upright.transpose(Image.Transpose.TRANSPOSE),
-        6: upright.transpose(Image.Transpose.ROTATE_90),
-        7: upright.transpose(Image.Transpose.TRANSVERSE),
-        8: upright.transpose(Image.Transpose.ROTATE_270),
-    }[orientation]
+    stored = Image.fromarray(as_stored(scene(), orientation))
     exif = Image.Exif()
     exif[274] = orientation
 
@@ -99,8 +108,20 @@ def test_exif_orientation_is_turned_upright(tmp_path, name, orientation):
 
     assert picture.pixels.shape == scene().shape
     assert difference(picture.pixels, scene()) < 4.0
-    if orientation != 1 and name != "a.tif":  # Pillow itself turns a TIFF
-        assert picture.notes == (f"turned upright (EXIF orientation {orientation})",)
+    assert picture.notes == note_of(orientation)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_is_turned_once_and_says_so(tmp_path, dtype, orientation):
+    deep = scene().astype(dtype) * (257 if dtype == np.uint16 else 1)
+    content = tiff(as_stored(deep, orientation), photometric=2, orientation=orientation)
+
+    picture = decode_picture(_written(tmp_path, content))
+
+    assert np.array_equal(picture.pixels, scene())
+    assert tuple(note for note in picture.notes if "upright" in note) == note_of(orientation)
+    assert (dtype == np.uint16) == ("16 bit per channel scaled to 8" in picture.notes)
 
 
 def test_an_orientation_that_does_not_exist_is_upright(tmp_path):
@@ -120,7 +141,7 @@ def test_grey(tmp_path, name):
 
     assert difference(picture.pixels[..., 0], np.asarray(grey)) < 2.0
     assert np.array_equal(picture.pixels[..., 0], picture.pixels[..., 2])
-    assert picture.notes == ("a grey picture: it has no colour to measure",)
+    assert picture.notes == ()  # the analysis sees for itself that there is no colour
 
 
 def test_black_and_white(tmp_path):
@@ -145,6 +166,65 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path, name, channels):
     assert picture.notes[0] == "16 bit per channel scaled to 8"
 
 
+def tiff(pixels: np.ndarray, photometric: int, orientation: int = 1) -> bytes:
+    """A plain TIFF 6.0 of HxW or HxWxC uint8 or uint16: one strip, nothing compressed."""
+    height, width = pixels.shape[:2]
+    channels, bits = pixels.size // (height * width), 8 * pixels.itemsize
+    strip = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    depths = struct.pack(f"<{channels}H", *[bits] * channels)
+    depths_at = 8 + len(strip)
+    entries = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, channels, bits if channels == 1 else depths_at),
+        (259, 3, 1, 1),
+        (262, 3, 1, photometric),
+        (273, 4, 1, 8),
+        (274, 3, 1, orientation),
+        (277, 3, 1, channels),
+        (278, 4, 1, height),
+        (279, 4, 1, len(strip)),
+    ]
+    header = b"II*\0" + struct.pack("<I", depths_at + len(depths))
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return header + strip + depths + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_white_is_zero_is_no_negative(tmp_path, dtype):
+    grey = np.asarray(Image.fromarray(scene()).convert("L"))
+    stored = np.iinfo(dtype).max - grey.astype(dtype) * (257 if dtype == np.uint16 else 1)
+
+    picture = decode_picture(_written(tmp_path, tiff(stored, photometric=0)))
+
+    assert np.array_equal(picture.pixels[..., 0], grey)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "channels", "got"),
+    [(5, 4, "CMYK"), (8, 3, "of another kind"), (1, 2, "of another kind")],
+    ids=["CMYK", "CIELab", "grey and alpha"],
+)
+def test_sixteen_bits_of_another_kind_are_to_be_converted(
+    tmp_path, photometric, channels, got, capfd
+):
+    deep = np.full((40, 60, channels), 20000, np.uint16)
+
+    with pytest.raises(InputError, match=f"got .*{got}; .*convert it to"):
+        decode_picture(_written(tmp_path, tiff(deep, photometric)))
+    assert capfd.readouterr().err == ""
+
+
+def test_sixteen_bits_that_end_too_early_are_refused(tmp_path, capfd):
+    cv2.imwrite(str(tmp_path / "a.tif"), scene().astype(np.uint16) * 257)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[8 : len(data) // 2] = bytes(len(data) // 2 - 8)  # LZW; the directory is at the end
+
+    with pytest.raises(InputError, match="16 bit.*copy the file again"):
+        decode_picture(_written(tmp_path, bytes(data)))
+    assert capfd.readouterr().err == ""
+
+
 def test_sixteen_bits_with_an_orientation(tmp_path):
     deep = scene().astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / "a.png"), deep[..., ::-1])
@@ -158,6 +238,7 @@ def test_sixteen_bits_with_an_orientation(tmp_path):
     picture = decode_picture(tmp_path / "a.png")
 
     assert np.array_equal(picture.pixels, np.rot90(scene(), -1))
+    assert picture.notes[-1:] == note_of(6)
 
 
 def test_palette(tmp_path):
@@ -312,6 +393,87 @@ def test_a_file_whose_end_was_never_written_is_refused(tmp_path, kind):
         decode_picture(tmp_path / "a.jpg")
 
 
+def lively(kind: str) -> bytes:
+    """A picture whose every byte counts: noise, as skin and sensors have it."""
+    name, _, option = kind.partition("-")
+    options = {
+        "progressive": {"progressive": True},
+        "optimized": {"optimize": True},
+        "restarts": {"restart_marker_rows": 2},
+        "lossless": {"lossless": True},
+    }
+    noise = np.random.default_rng(1).normal(0, 12, (400, 600, 3))
+    pixels = np.clip(scene(600, 400) + noise, 0, 255).astype(np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, name, quality=90, **options.get(option, {}))
+    return data.getvalue()
+
+
+JPEG_KINDS = ["JPEG", "JPEG-progressive", "JPEG-optimized", "JPEG-restarts"]
+PLACES = (0.05, 0.3, 0.5, 0.7, 0.9)
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_cut_jpeg_with_an_end_put_behind_it_is_refused(tmp_path, kind, capfd):
+    whole = lively(kind)
+    decode_picture(_written(tmp_path, whole))
+    for place in (*PLACES, 0.99):
+        cut = whole[: int(place * len(whole))] + b"\xff\xd9"
+        with pytest.raises(InputError, match="a whole file.*copy the file again"):
+            decode_picture(_written(tmp_path, cut))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("hole_bytes", [512, 4096])
+@pytest.mark.parametrize("kind", [*JPEG_KINDS, "WEBP", "WEBP-lossless"])
+def test_a_hole_of_zeros_is_refused_wherever_it_is(tmp_path, kind, hole_bytes):
+    whole = lively(kind)
+    decode_picture(_written(tmp_path, whole))
+    for place in PLACES:
+        start = int(place * len(whole))
+        holed = whole[:start] + bytes(hole_bytes) + whole[start + hole_bytes :]
+        with pytest.raises(InputError, match="a whole file.*copy the file again"):
+            decode_picture(_written(tmp_path, holed))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("JPEG", 2000, {"optimize": True}),
+        ("JPEG", 2000, {"progressive": True}),
+        ("WEBP", 2500, {"quality": 80}),
+    ],
+)
+def test_zeros_that_stand_for_an_even_area_are_no_hole(tmp_path, name, size, options):
+    """A small picture on black: hundreds of zero bytes, and nothing is missing."""
+    pixels = np.zeros((size, size, 3), np.uint8)
+    pixels[900:940, 900:960] = scene()
+    saved(tmp_path / "a.jpg", Image.fromarray(pixels), format=name, **options)
+    assert bytes(300 if name == "WEBP" else 512) in (tmp_path / "a.jpg").read_bytes()
+
+    assert difference(decode_picture(tmp_path / "a.jpg").pixels, pixels) < 1.0
+
+
+@pytest.mark.parametrize(("bytes_before_end", "whole"), [(8, True), (40, False), (300, False)])
+def test_padding_before_the_end_of_a_jpeg(tmp_path, bytes_before_end, whole):
+    data = lively("JPEG")
+    path = _written(tmp_path, data[:-2] + b"\x55" * bytes_before_end + data[-2:])
+    if whole:
+        assert decode_picture(path).pixels.shape == (400, 600, 3)
+    else:
+        with pytest.raises(InputError, match="extraneous bytes before"):
+            decode_picture(path)
+
+
+def test_zeros_in_metadata_are_no_hole(tmp_path):
+    """Cameras reserve room there."""
+    exif = b"Exif\0\0II*\0\x08" + bytes(4000) + b"maker"
+    for name in ("a.jpg", "a.webp"):
+        path = saved(tmp_path / name, Image.fromarray(scene()), exif=exif)
+        assert bytes(2000) in path.read_bytes()
+        assert decode_picture(path).pixels.shape == (40, 60, 3)
+
+
 def test_a_flipped_bit_in_a_png_is_found(tmp_path):
     data = bytearray(encoded("PNG"))
     data[len(data) // 2] ^= 1
@@ -397,6 +559,11 @@ def test_real_pictures(folder):
     for path in paths:
         expected = cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
         assert difference(decode_picture(path).pixels, expected) < 1.0
+
+
+def _written(folder: Path, content: bytes) -> Path:
+    (folder / "a.jpg").write_bytes(content)
+    return folder / "a.jpg"
 
 
 def _profile_with_red_and_green_exchanged() -> bytes:

@@ -1,0 +1,58 @@
+"""``dermedge-convert check``: would a device's TensorRT take this pack?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+import click
+
+from convert.check import check_model
+from convert.precision import Precision
+from convert.targets import DEFAULT_TARGET, find_target
+from models.errors import ModelRefusedError
+from models.manifest import find_pack
+
+
+@click.command()
+@click.argument("pack", metavar="PACK")
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="The device: its JetPack (jetpack-6.2) or its TensorRT (tensorrt-10.3).  "
+    f"[default: {DEFAULT_TARGET}]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default="fp32",
+    show_default=True,
+    help="Of the graphs that the device would compile.",
+)
+def check(pack: str, target: str | None, precision: Precision) -> int:
+    """Say what a device would refuse, before any device is touched.
+
+    PACK is the name of a released pack or the folder of your own. Both networks are checked
+    against their manifests, and the graphs that the device compiles against what its TensorRT
+    reads: one line for each finding, with the node and the way out. Exit code 4 if one of them
+    is an error.
+    """
+    device = find_target(target or DEFAULT_TARGET)
+    found = find_pack(pack)
+    parts = {"segmenter": found.segmenter, "classifier": found.classifier}
+    findings = {part: check_model(model, device, precision) for part, model in parts.items()}
+    release = "" if device.name.startswith("TensorRT") else f", TensorRT {device.tensorrt}"
+    default = "" if target else " (the default; another one: --target NAME)"
+    click.echo(f"target     {device.name}{release}{default}")
+    click.echo(f"operators  {device.table}")
+    for part, model in parts.items():
+        click.echo(f"{part:<11}{model.manifest.name} {model.manifest.version}, {precision}")
+        for finding in findings[part]:
+            click.echo(f"  {finding}")
+    count = Counter(finding.severity for of_part in findings.values() for finding in of_part)
+    click.echo(f"{_counted(count['error'], 'error')}, {_counted(count['warning'], 'warning')}")
+    return ModelRefusedError.exit_code if count["error"] else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
