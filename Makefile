@@ -9,15 +9,23 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What a bare Debian lacks: venv, the two libraries that OpenCV's wheel links, fonts for every label.
 DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-noto-cjk
 
-.PHONY: help demo test check bench test-train test-openvino check-wheels system setup clean
+# The tests' stand-ins for NVIDIA's libraries are compiled; the bindings themselves come as wheels.
+DEBIAN_TEST := gcc libc6-dev
+DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
+GENUINE := .genuine/.ready
+
+.PHONY: help demo test check bench test-train test-openvino test-pycuda check-wheels \
+	contract-refresh system system-test system-pycuda setup clean
 
 help:
-	@echo "make demo           set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
-	@echo "make test           set up, run the tests"
-	@echo "make check          ruff, mypy, import rules, oldest Python"
-	@echo "make bench          speed and memory tables (run on a quiet machine)"
-	@echo "make test-train     the tests that need torch, in an environment of their own"
-	@echo "make test-openvino  the tests that need OpenVINO, in an environment of their own"
+	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
+	@echo "make test              set up, run the tests"
+	@echo "make check             ruff, mypy, import rules, oldest Python"
+	@echo "make bench             speed and memory tables (run on a quiet machine)"
+	@echo "make test-train        the tests that need torch, in an environment of their own"
+	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
+	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
+	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 
 demo: setup
 	@rm -rf $(OUT) && mkdir -p $(OUT)
@@ -27,7 +35,7 @@ demo: setup
 	$(BIN)/dermedge analyze $(OUT)/still.png --out $(OUT) --verbose
 	@echo "Look at $(OUT)/camera.webm, $(OUT)/camera/*.png and $(OUT)/still.png.overlay.png"
 
-test: setup
+test: setup system-test $(GENUINE)
 	$(BIN)/python -m pytest -q
 
 check: setup
@@ -65,6 +73,19 @@ test-openvino:
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py
 
+# NVIDIA's own Python modules, a megabyte or so each, checked by hash; nothing of them is committed.
+$(GENUINE): $(VENV)/.ready tests/genuine_for_tests.py tests/genuine_wheels.txt
+	$(BIN)/python tests/genuine_for_tests.py
+	@touch $@
+
+# From its source, against the stand-in of libcuda: without CUDA and without a GPU.
+test-pycuda: setup system-pycuda $(GENUINE)
+	$(BIN)/python tests/pycuda_for_tests.py
+	$(BIN)/python -m pytest -q -m pycuda
+
+contract-refresh: setup system-test $(GENUINE)
+	$(BIN)/python tests/contract/dump_stub.py
+
 setup: system $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -73,7 +94,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 # Root installs what is missing; anybody else is told the one line to type. Never sudo.
-system:
+system-test: DEBIAN += $(DEBIAN_TEST)
+system-pycuda: DEBIAN += $(DEBIAN_PYCUDA)
+system system-test system-pycuda:
 	@command -v dpkg-query >/dev/null || exit 0; missing=""; \
 	for package in $(DEBIAN); do \
 		if [ $$package = python3-venv ] && $(PYTHON) -c 'import ensurepip' 2>/dev/null; then continue; fi; \
@@ -88,4 +111,4 @@ system:
 	fi
 
 clean:
-	rm -rf $(VENV) .venv-train .venv-openvino out build dist *.egg-info
+	rm -rf $(VENV) .venv-train .venv-openvino .genuine out build dist *.egg-info

@@ -1,7 +1,9 @@
 """Proves that a Jetson can install us: every runtime dependency has an aarch64 wheel.
 
 JetPack 6 runs Python 3.10, JetPack 7 runs 3.12, both with glibc of at least 2.35. Asks the
-configured package index through pip, downloads nothing, installs nothing.
+configured package index through pip, downloads nothing, installs nothing. TensorRT and OpenCV come
+with JetPack. pycuda has no wheel anywhere, it is built on the board; cuda-python, which stands in
+for it, has, and is asked for here.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ else:
 
 TARGETS = {"jetpack-6": "3.10", "jetpack-7": "3.12"}
 CONSTRAINTS = Path("docs/constraints")
+BESIDE_THE_BASE = ("cuda-python",)
 PLATFORMS = ("manylinux_2_34", "manylinux_2_31", "manylinux_2_28", "manylinux_2_27",
              "manylinux_2_26", "manylinux_2_17", "manylinux2014")  # fmt: skip
 
@@ -42,7 +45,7 @@ def resolve(board: str, python: str) -> list[str]:
     for platform in PLATFORMS:
         command += ["--platform", f"{platform}_aarch64"]
     command += ["--target", "unused", "--report", "-"]
-    command += ["-c", str(CONSTRAINTS / f"{board}.txt"), *requirements(python)]
+    command += ["-c", str(CONSTRAINTS / f"{board}.txt"), *requirements(python), *BESIDE_THE_BASE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"no set of aarch64 wheels for {board}, Python {python}:\n{done.stderr}")

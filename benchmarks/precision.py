@@ -143,7 +143,7 @@ def fitted(
 
 
 def print_masks(manifest: Manifest, rows: list[tuple[str, SegmenterAgreement]]) -> None:
-    print(f"\n{manifest.name}: float16 against float32, threshold {manifest.output.threshold}")
+    print(f"\n{manifest.name}, against float32, threshold {manifest.output.threshold}")
     print(
         f"  {'':26} {'frames':>6} {'Dice mean':>9} {'min (large)':>15} {'IoU min (small)':>15} "
         f"{'blank':>11} {'area':>7} {'p99':>8} {'max':>8} {'NaN/inf':>8}"
@@ -159,7 +159,7 @@ def print_masks(manifest: Manifest, rows: list[tuple[str, SegmenterAgreement]]) 
 
 
 def print_classes(manifest: Manifest, rows: list[tuple[str, ClassifierAgreement]]) -> None:
-    print(f"\n{manifest.name}: float16 against float32")
+    print(f"\n{manifest.name}, against float32")
     print(
         f"  {'':26} {'crops':>6} {'top-1':>9} {'top-1 (clear)':>15} {'p99':>8} {'max':>8} "
         f"{'NaN/inf':>8}"

@@ -21,6 +21,21 @@ _COMMANDS = {
         "prepare",
         "Write the graphs that engines run: camera pixels in, probabilities out.",
     ),
+    "build": (
+        "convert.commands.build",
+        "build",
+        "Build engines for this device; those that pass the gate are used.",
+    ),
+    "gate": (
+        "convert.commands.gate",
+        "gate",
+        "Hold engines against ONNX Runtime in float32, on golden frames.",
+    ),
+    "inspect": (
+        "convert.commands.inspect",
+        "inspect",
+        "Show the engines of a pack: their cards, and their layers.",
+    ),
 }
 
 

@@ -24,6 +24,9 @@ SMALL_BOX_IOU = 0.5
 CLEAR_MARGIN = 0.1
 """A reference is sure of its class where its two likeliest ones are further apart than this."""
 
+_CHANGE_STEPS = 10_000
+"""Changes of probability are counted in steps of a ten-thousandth, rounded up."""
+
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1; half-open."""
 
@@ -48,7 +51,8 @@ class SegmenterAgreement:
         blank_candidate: Frames in which the candidate has none.
         area_ratio: Pixels that the candidate marks over those that the reference marks, in all
             frames together; ``None`` where the reference marks none.
-        change_p99: 99th percentile of the change of probability, over all pixels.
+        change_p99: What 99 % of the changes of probability do not pass, over all pixels, rounded up
+            to a ten-thousandth.
         change_max: Largest change of probability.
         nan_values: Pixels for which the candidate gave NaN.
         infinite_values: Pixels for which it gave an infinity.
@@ -106,6 +110,95 @@ class ClassifierAgreement:
     infinite_values: int
 
 
+class SegmenterComparison:
+    """Compares a segmenter with its reference frame by frame; holds no picture.
+
+    Args:
+        threshold: A pixel is marked from here on.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._dices: list[float] = []
+        self._large: list[bool] = []
+        self._small_ious: list[float] = []
+        self._blank_reference = self._blank_candidate = 0
+        self._marked = self._found = 0
+        self._nan = self._infinite = 0
+        self._changes = np.zeros(_CHANGE_STEPS + 1, np.int64)
+        self._change_max = 0.0
+
+    def add(
+        self,
+        reference: Float32,
+        candidate: Float32,
+        reference_boxes: Sequence[Box],
+        candidate_boxes: Sequence[Box],
+    ) -> float:
+        """Take one frame in.
+
+        Args:
+            reference: float32 [H,W].
+            candidate: As ``reference``.
+            reference_boxes: Boxes of the regions, after the region rules.
+            candidate_boxes: Likewise.
+
+        Returns:
+            The Dice of this frame.
+
+        Raises:
+            ModelRefusedError: Shapes differ, or the reference holds a value that is no number.
+        """
+        _refuse_incomparable(reference[np.newaxis], candidate[np.newaxis], len(self._dices))
+        mask, found = _mask(reference, self._threshold), _mask(candidate, self._threshold)
+        overlap = dice(mask, found) if np.isfinite(candidate).all() else 0.0
+        self._dices.append(overlap)
+        self._large.append(bool(mask.mean() >= SMALL_MASK_FRACTION))
+        if not self._large[-1]:
+            self._small_ious.append(box_agreement(reference_boxes, candidate_boxes))
+        self._blank_reference += not reference_boxes
+        self._blank_candidate += not candidate_boxes
+        self._marked += int(mask.sum())
+        self._found += int(found.sum())
+        self._nan += int(np.isnan(candidate).sum())
+        self._infinite += int(np.isinf(candidate).sum())
+        changes = probability_changes(reference, candidate)
+        self._change_max = max(self._change_max, float(changes.max()))
+        steps = np.ceil(np.minimum(changes, 1.0) * _CHANGE_STEPS).astype(np.int64).ravel()
+        self._changes += np.bincount(steps, minlength=_CHANGE_STEPS + 1)
+        return overlap
+
+    def agreement(self) -> SegmenterAgreement:
+        """The figures over all frames so far.
+
+        Raises:
+            ModelRefusedError: There was no frame.
+        """
+        dices, large = np.array(self._dices), np.array(self._large)
+        if not len(dices):
+            raise _incomparable("none")
+        worst = int(np.where(large, dices, np.inf).argmin()) if large.any() else None
+        # The smallest step that 99 % of the changes do not pass.
+        reached = np.cumsum(self._changes) >= 0.99 * self._changes.sum()
+        return SegmenterAgreement(
+            frames=len(dices),
+            dice_mean=float(dices.mean()),
+            large_frames=int(large.sum()),
+            dice_min=None if worst is None else float(dices[worst]),
+            dice_min_frame=worst,
+            small_frames=len(self._small_ious),
+            small_iou_min=min(self._small_ious, default=None),
+            small_disagreeing=sum(iou < SMALL_BOX_IOU for iou in self._small_ious),
+            blank_reference=self._blank_reference,
+            blank_candidate=self._blank_candidate,
+            area_ratio=self._found / self._marked if self._marked else None,
+            change_p99=min(int(reached.argmax()) / _CHANGE_STEPS, self._change_max),
+            change_max=self._change_max,
+            nan_values=self._nan,
+            infinite_values=self._infinite,
+        )
+
+
 def segmenter_agreement(
     reference: Float32,
     candidate: Float32,
@@ -126,36 +219,12 @@ def segmenter_agreement(
         ModelRefusedError: Shapes differ, there is no frame, or the reference holds a value that is
             no number.
     """
-    _refuse_incomparable(reference, candidate)
-    frames = len(reference)
-    masks = [_mask(values, threshold) for values in reference]
-    found = [_mask(values, threshold) for values in candidate]
-    dices = np.array([dice(a, b) for a, b in zip(masks, found, strict=True)])
-    dices[~np.isfinite(candidate).all(axis=(1, 2))] = 0.0
-    large = np.array([mask.mean() >= SMALL_MASK_FRACTION for mask in masks])
-    ious = [
-        box_agreement(reference_boxes[i], candidate_boxes[i]) for i in range(frames) if not large[i]
-    ]
-    worst = int(np.where(large, dices, np.inf).argmin()) if large.any() else None
-    marked = sum(int(mask.sum()) for mask in masks)
-    changes = probability_changes(reference, candidate)
-    return SegmenterAgreement(
-        frames=frames,
-        dice_mean=float(dices.mean()),
-        large_frames=int(large.sum()),
-        dice_min=None if worst is None else float(dices[worst]),
-        dice_min_frame=worst,
-        small_frames=len(ious),
-        small_iou_min=min(ious, default=None),
-        small_disagreeing=sum(iou < SMALL_BOX_IOU for iou in ious),
-        blank_reference=sum(not boxes for boxes in reference_boxes),
-        blank_candidate=sum(not boxes for boxes in candidate_boxes),
-        area_ratio=sum(int(mask.sum()) for mask in found) / marked if marked else None,
-        change_p99=float(np.percentile(changes, 99)),
-        change_max=float(changes.max()),
-        nan_values=int(np.isnan(candidate).sum()),
-        infinite_values=int(np.isinf(candidate).sum()),
-    )
+    if reference.shape != candidate.shape or not len(reference):
+        raise _incomparable(f"{candidate.shape} and {reference.shape}")
+    comparison = SegmenterComparison(threshold)
+    for frame in zip(reference, candidate, reference_boxes, candidate_boxes, strict=True):
+        comparison.add(*frame)
+    return comparison.agreement()
 
 
 def classifier_agreement(reference: Float32, candidate: Float32) -> ClassifierAgreement:
@@ -225,17 +294,22 @@ def _mask(values: Float32, threshold: float) -> NDArray[np.bool_]:
     return np.asarray(values >= np.float32(threshold))
 
 
-def _refuse_incomparable(reference: Float32, candidate: Float32) -> None:
+def _refuse_incomparable(reference: Float32, candidate: Float32, first: int = 0) -> None:
+    """Refuse answers [N,...] of different shapes, none at all, or a reference without numbers."""
     if reference.shape != candidate.shape or not len(reference):
-        raise ModelRefusedError(
-            "answers to the same frames, at least one, from candidate and reference",
-            got=f"{candidate.shape} and {reference.shape}",
-            next_step="compare engines of one and the same model",
-        )
+        raise _incomparable(f"{candidate.shape} and {reference.shape}")
     if not np.isfinite(reference).all():
         wrong = int(np.argmin(np.isfinite(reference).reshape(len(reference), -1).all(axis=1)))
         raise ModelRefusedError(
             "a reference in float32 that gives numbers",
-            got=f"NaN or infinity for frame {wrong}",
+            got=f"NaN or infinity for frame {first + wrong}",
             next_step="check the network itself: dermedge-convert check PACK",
         )
+
+
+def _incomparable(got: str) -> ModelRefusedError:
+    return ModelRefusedError(
+        "answers to the same frames, at least one, from candidate and reference",
+        got=got,
+        next_step="compare engines of one and the same model",
+    )

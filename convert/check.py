@@ -7,7 +7,7 @@ its manifest, and at the graph that a device would compile from them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import onnx
 from google.protobuf.message import EncodeError
@@ -22,9 +22,10 @@ from convert.description import describe
 from convert.examined_graph import ContradictionError, ExaminedGraph, called, examine, subgraphs
 from convert.finding import Finding, error, warning
 from convert.network import IR_MAX, first_line, read_network, standard_opset
-from convert.precision import Precision, graph_for
+from convert.precision import graph_for
 from convert.targets import Target
 from convert.verify import verify_inputs, verify_last_operator, verify_output_name
+from edge.engine_card import Precision
 from models.errors import ModelRefusedError
 from models.manifest import Manifest, Model
 
@@ -61,7 +62,12 @@ def check_graph(
     return list(dict.fromkeys(findings))
 
 
-def check_model(model: Model, target: Target, precision: Precision = "fp32") -> list[Finding]:
+def check_model(
+    model: Model,
+    target: Target,
+    precision: Precision = "fp32",
+    ranges: Mapping[str, float] | None = None,
+) -> list[Finding]:
     """Everything in a model, its manifest and its prepared graph that a device would refuse.
 
     The prepared graph comes from the cache, or is made now and kept there.
@@ -70,6 +76,7 @@ def check_model(model: Model, target: Target, precision: Precision = "fp32") -> 
         model: Its ONNX file is read and its hash checked.
         target: The device's TensorRT.
         precision: Of the graph that the device would compile.
+        ranges: For ``int8``: what its calibration measured.
 
     Returns:
         Errors and warnings, as of :func:`check_graph`.
@@ -85,7 +92,7 @@ def check_model(model: Model, target: Target, precision: Precision = "fp32") -> 
         return list(_why_not_prepared(content, manifest, target, refused))
     findings = list(_check_manifest(prepared, manifest))
     try:
-        graph = graph_for(model, prepared, precision)
+        graph = graph_for(model, prepared, precision, ranges)
     except ModelRefusedError as refused:
         findings.append(_as_finding(refused, manifest))
         graph = prepared

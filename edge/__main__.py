@@ -18,6 +18,11 @@ _COMMANDS = {
         "Analyze pictures, folders and videos; write overlays, masks and Result JSON.",
     ),
     "run": ("edge.commands.run", "run", "Run the camera loop: aim, see, read."),
+    "doctor": (
+        "edge.commands.doctor",
+        "doctor",
+        "Say what is here, what is missing, and what to type.",
+    ),
 }
 
 

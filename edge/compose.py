@@ -7,22 +7,30 @@ graph is kept in a cache (:mod:`convert.cache`).
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from convert.cache import prepared_path
-from convert.notes import read_notes
+from convert.cache import cache_folder, prepared_path
+from convert.notes import manifest_key, read_notes
 from edge.analysis.analyzer import Analyzer
+from edge.engine_card import EngineCard
+from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine, EngineIdentity
+from edge.engines.cuda import has_binding
 from edge.engines.onnx import OnnxEngine
-from edge.errors import RequestError
+from edge.errors import ModelRefusedError, RequestError
 from models.manifest import Model, Pack
 
 CPU_BATCH = 2
 """Crops at once on the CPU. Per crop 1, 2 and 4 take the same time there (EfficientNet-B0, one and
 two cores), 4 takes 30 MB more than 2."""
 
-BACKENDS = ("auto", "onnx", "openvino")
+__all__ = ["BACKENDS", "cache_folder", "check_backend", "open_analyzer", "open_engines"]
+
+BACKENDS = ("auto", "onnx", "openvino", "tensorrt")
+
+_log = logging.getLogger("dermedge.backend")
 
 
 @contextmanager
@@ -33,17 +41,34 @@ def open_engines(
 
     Args:
         pack: From ``models.manifest.find_pack``.
-        backend: ``auto`` is ``openvino`` where that extra is installed, and ``onnx`` elsewhere.
+        backend: ``auto`` is ``tensorrt`` where engines of both networks have passed the gate for
+            this very device, else ``openvino`` where that extra is installed, else ``onnx``; the
+            log says which and why in one line.
         threads: CPU threads of each engine; ``None`` lets the engine choose.
 
     Raises:
         RequestError: There is no such backend here.
-        ModelRefusedError: A model of the pack cannot be prepared or loaded.
+        ModelRefusedError: A model of the pack cannot be prepared or loaded, or, for ``tensorrt``,
+            its engine is not trusted.
     """
     check_backend(backend)
-    if backend == "auto":
-        backend = "openvino" if _has_openvino() else "onnx"
     with ExitStack() as stack:
+        if backend == "tensorrt":
+            yield stack.enter_context(_tensorrt_engines(pack))
+            return
+        if backend == "auto":
+            reason = _why_no_tensorrt()
+            if not reason:
+                try:
+                    engines = stack.enter_context(_tensorrt_engines(pack))
+                except ModelRefusedError as error:
+                    reason = error.got
+                else:
+                    _log.info("backend: tensorrt, both engines have passed on this device")
+                    yield engines
+                    return
+            backend = "openvino" if _has_openvino() else "onnx"
+            _log.info("backend: %s, because %s", backend, reason)
         segmenter = stack.enter_context(_open_engine(pack.segmenter, backend, threads))
         classifier = stack.enter_context(_open_engine(pack.classifier, backend, threads))
         yield segmenter, classifier
@@ -70,14 +95,70 @@ def check_backend(backend: str) -> None:
             got="none",
             next_step="pip install 'dermedge[openvino]'",
         )
-    if backend in BACKENDS:
-        return
-    if backend == "tensorrt":
-        got = "tensorrt, which is not part of this version"
+    if backend == "tensorrt" and (reason := _why_no_tensorrt()):
+        raise RequestError(
+            "TensorRT and a binding to CUDA for --backend tensorrt",
+            got=reason,
+            next_step="see what is missing: dermedge doctor; docs/jetson.md",
+        )
+    if backend not in BACKENDS:
+        raise RequestError(
+            f"a backend out of {', '.join(BACKENDS)}",
+            got=repr(backend),
+            next_step="use --backend onnx",
+        )
+
+
+def _why_no_tensorrt() -> str:
+    """What is not installed for TensorRT, or an empty text; nothing is imported."""
+    if importlib.util.find_spec("tensorrt") is None:
+        return "TensorRT is not installed for this Python"
+    return "" if has_binding() else "neither pycuda nor cuda-python is installed"
+
+
+@contextmanager
+def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
+    """Both networks as the engines that were chosen for them, on one thread of the GPU."""
+    # The cards first: they need no GPU, and say what to build.
+    cards = [(model, *_chosen(model)) for model in (pack.segmenter, pack.classifier)]
+    # Imported where it is wanted: it brings TensorRT.
+    from edge.engines.gpu_thread import GpuThread
+    from edge.engines.tensorrt import TensorRtEngine
+
+    with ExitStack() as stack:
+        gpu = stack.enter_context(GpuThread())
+        opened: list[Engine] = []
+        for model, engines, card in cards:
+            identity = EngineIdentity(
+                name=model.manifest.name,
+                version=model.manifest.version,
+                backend="tensorrt",
+                precision=card.precision,
+                model_sha256=model.manifest.onnx.sha256,
+                engine_sha256=card.engine.sha256,
+            )
+            path = engines.engine_path(card.precision, card.key)
+            opened.append(stack.enter_context(TensorRtEngine(path, card, identity, gpu=gpu)))
+        yield opened[0], opened[1]
+
+
+def _chosen(model: Model) -> tuple[ModelEngines, EngineCard]:
+    """The engine in use for a model, if it was built from this very model and passed."""
+    manifest = model.manifest
+    engines = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
+    card = engines.chosen()
+    if card is None:
+        reason = f"no engine was built for {manifest.name}"
+    elif card.model.onnx_sha256 != manifest.onnx.sha256:
+        reason = f"the engine of {manifest.name} was built from another ONNX file"
+    elif card.model.graph_key != manifest_key(manifest):
+        reason = f"the engine of {manifest.name} was built from another manifest"
     else:
-        got = repr(backend)
-    raise RequestError(
-        f"a backend out of {', '.join(BACKENDS)}", got=got, next_step="use --backend onnx"
+        return engines, card
+    raise ModelRefusedError(
+        f"an engine of {manifest.name} in {engines.folder}",
+        got=reason,
+        next_step="build it: dermedge-convert build PACK",
     )
 
 

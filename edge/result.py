@@ -28,6 +28,9 @@ Status = Literal[
 ANSWERED: tuple[Status, ...] = ("ok", "nothing_found")
 """The only statuses that carry regions: a blank answer is not a healthy answer."""
 
+FAILED: tuple[Status, ...] = ("model_refused", "analysis_failed")
+"""Statuses that are the program's or the model's fault, and say nothing of the picture."""
+
 STATUS_WORDS: Mapping[Status, str] = {
     "ok": "Regions found",
     "nothing_found": "Nothing found",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import standin_for_tests
 from packs_for_tests import write_pack
+from standin_for_tests import Standin
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,29 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERMEDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Standin:
+    """Stand-ins of libnvinfer and libcuda for child processes: ``standin.run``, ``.variables``."""
+    reason = standin_for_tests.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    return Standin.compile(tmp_path_factory.mktemp("standin"))
+
+
+@pytest.fixture
+def standin_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """The same in this process: ``import tensorrt`` and ``import cuda.bindings`` work."""
+    standin.enter(monkeypatch)
+    return standin
+
+
+@pytest.fixture
+def pycuda_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """Both stand-ins in this process, and the genuine pycuda on them; cuda-python is not there."""
+    reason = standin_for_tests.why_no_pycuda()
+    if reason is not None:
+        pytest.skip(reason)
+    standin.enter(monkeypatch, binding="pycuda")
+    return standin

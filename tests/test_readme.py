@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import click
 import pytest
@@ -39,6 +40,19 @@ def tree_paths() -> list[str]:
 def commands() -> list[str]:
     lines = "".join(fenced_blocks("sh")).replace("\\\n", " ").splitlines()
     return [line.split(" #")[0].strip() for line in lines if line.startswith("dermedge")]
+
+
+def groups() -> dict[str, Any]:
+    """The three programs."""
+    import convert.__main__
+    import edge.__main__
+    import models.__main__
+
+    return {
+        "dermedge": edge.__main__.group(),
+        "dermedge-convert": convert.__main__.group(),
+        "dermedge-models": models.__main__.group(),
+    }
 
 
 def test_every_path_of_the_tree_exists() -> None:
@@ -82,7 +96,7 @@ def test_make_targets_exist() -> None:
 
 
 def test_every_command_of_the_readme_is_checked() -> None:
-    verbs = "analyze|run|prepare|list|show|train|export|evaluate|phantom"
+    verbs = "|".join(verb for group in groups().values() for verb in group._targets)
     line = rf"^ *(dermedge(?:-convert|-models)? (?:{verbs})\b.*?)(?: +#.*)?$"
     written = re.findall(line, README, flags=re.MULTILINE)
     assert len(written) >= 7
@@ -92,17 +106,8 @@ def test_every_command_of_the_readme_is_checked() -> None:
 @pytest.mark.parametrize("line", commands())
 def test_command_parses(line: str) -> None:
     """Each command line is taken by its own parser, without being run."""
-    import convert.__main__
-    import edge.__main__
-    import models.__main__
-
-    groups = {
-        "dermedge": edge.__main__.group,
-        "dermedge-convert": convert.__main__.group,
-        "dermedge-models": models.__main__.group,
-    }
     program, *arguments = shlex.split(line)
-    group = groups[program]()
+    group = groups()[program]
     if arguments[:1] in (["--help"], ["--version"]):
         return
     context = click.Context(group, info_name=program)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import get_args
 
 import click
 
 from convert.check import check_model
-from convert.precision import Precision
+from convert.commands.calibrating import calibrated
 from convert.targets import DEFAULT_TARGET, find_target
-from models.errors import ModelRefusedError
-from models.manifest import find_pack
+from edge.engine_card import Part, Precision
+from models.errors import ModelRefusedError, RequestError
+from models.manifest import Model, find_pack
 
 
 @click.command()
@@ -29,7 +31,12 @@ from models.manifest import find_pack
     show_default=True,
     help="Of the graphs that the device would compile.",
 )
-def check(pack: str, target: str | None, precision: Precision) -> int:
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Folder of real pictures, for --precision int8.",
+)
+def check(pack: str, target: str | None, precision: Precision, calibration: Path | None) -> int:
     """Say what a device would refuse, before any device is touched.
 
     PACK is the name of a released pack or the folder of your own. Both networks are checked
@@ -39,8 +46,22 @@ def check(pack: str, target: str | None, precision: Precision) -> int:
     """
     device = find_target(target or DEFAULT_TARGET)
     found = find_pack(pack)
-    parts = {"segmenter": found.segmenter, "classifier": found.classifier}
-    findings = {part: check_model(model, device, precision) for part, model in parts.items()}
+    parts: dict[Part, Model] = {"segmenter": found.segmenter, "classifier": found.classifier}
+    made = {}
+    if precision == "int8":
+        if calibration is None:
+            raise RequestError(
+                "--calibration FOLDER with --precision int8",
+                got="none",
+                next_step="name a folder of real pictures; random ones do not exist",
+            )
+        made = calibrated(found, calibration)
+    findings = {
+        part: check_model(
+            model, device, precision, made[part].ranges if precision == "int8" else None
+        )
+        for part, model in parts.items()
+    }
     release = "" if device.name.startswith("TensorRT") else f", TensorRT {device.tensorrt}"
     default = "" if target else " (the default; another one: --target NAME)"
     click.echo(f"target     {device.name}{release}{default}")

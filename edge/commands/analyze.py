@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge.commands.batch import Batch, Options
 from edge.commands.batch_plan import plan_batch
+from edge.commands.printing import ComplainingHandler
 from edge.compose import check_backend, open_analyzer
 from edge.errors import RequestError
 from edge.frame import Frame
@@ -47,6 +49,20 @@ class _NamedPath(click.Path):
                 next_step="name it, or type . for the current folder",
             )
         return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+def _tell_backend() -> None:
+    """Let the one line that says what runs the networks, and why, reach stderr.
+
+    Where TensorRT is not installed there is nothing to wonder about.
+    """
+    if importlib.util.find_spec("tensorrt") is None:
+        return
+    log = logging.getLogger("dermedge.backend")
+    if not log.handlers:
+        log.addHandler(ComplainingHandler())
+        log.setLevel(logging.INFO)
+        log.propagate = False
 
 
 @click.command()
@@ -92,6 +108,7 @@ def analyze(
     """
     # Pillow logs its remarks on odd files, and unconfigured logging would print them.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    _tell_backend()
     check_backend(backend)
     plan = plan_batch(paths, out)
     check_writable(out)

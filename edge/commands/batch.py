@@ -27,7 +27,7 @@ from edge.commands.progress import Progress
 from edge.errors import DermedgeError, InputError, ModelRefusedError
 from edge.frame import Frame
 from edge.output_names import OVERLAY_VIDEO, frame_id_of, frame_name, is_picture_name
-from edge.result import STATUS_WORDS, Result, Status
+from edge.result import FAILED, STATUS_WORDS, Result, Status
 from edge.sinks.base import Shot
 from edge.sinks.stills import write_still
 from edge.sinks.video import VideoSink
@@ -120,7 +120,7 @@ class Batch:
         if reason is None:
             return self._code
         complain(f"stopped by {reason.words}; every file that was written is complete")
-        return reason.exit_code
+        return max(self._code, reason.exit_code)
 
     def _do(self, job: Job, progress: Progress) -> None:
         if job.is_done and not self._options.overwrite:
@@ -172,7 +172,8 @@ class Batch:
                 if finished:
                     self._remove_earlier_run(job, sum(statuses.values()))
             finally:
-                if finished:
+                # The overlay vouches for the folder: without it the next run tries again.
+                if finished and not any(status in FAILED for status in statuses):
                     video.close()
                 else:
                     video.discard()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from typing import TextIO
@@ -16,6 +17,14 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print to stderr at once, as one line."""
     _print(" ".join(text.split()), sys.stderr)
+
+
+class ComplainingHandler(logging.Handler):
+    """Lines of a log, each as :func:`complain` prints it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        complain(record.getMessage())
 
 
 def trace(text: str) -> None:

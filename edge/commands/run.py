@@ -81,7 +81,9 @@ def run(
         },
     )
     if check_config:
-        _checked_pack(config)
+        checked = _checked_pack(config)
+        for model in (checked.segmenter, checked.classifier):
+            model.read_onnx()  # as a run would: the files are there, and are those of the manifest
         click.echo(f"OK: {config_path or 'the defaults and flags'}")
         return 0
     _log_to_stderr(debug=(context.obj or {}).get("debug", False))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge.engines.base import EngineIdentity
 from edge.engines.prepared import PreparedInterface, cannot_run, was_closed
+from edge.errors import ModelRefusedError
 
 _Self = TypeVar("_Self", bound="EngineShell")  # typing.Self came with Python 3.11
 
@@ -70,6 +71,8 @@ class EngineShell(ABC):
         pixels = self._interface.pixels(inputs)
         try:
             answer = self._run(session, pixels)
+        except ModelRefusedError:
+            raise  # the engine's own words are better
         # A library raises what it likes; there is no common base class but Exception.
         except Exception as error:
             raise cannot_run(self._identity.name, error) from error

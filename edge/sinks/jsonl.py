@@ -53,6 +53,7 @@ class JsonlSink:
         self._overwrite = overwrite
         self._file: int | None = None
         self._regular = True
+        self._is_new = False
 
     def open(self) -> None:
         """Open the file for appending.
@@ -65,6 +66,7 @@ class JsonlSink:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._regular = _is_regular_or_new(self._path)
             if self._regular:
+                self._is_new = not self._path.exists()
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 self._continue(self._file)
             else:
@@ -96,13 +98,18 @@ class JsonlSink:
         return True
 
     def close(self) -> None:
-        """Bring the lines to the disk itself and close the file."""
+        """Bring the lines to the disk itself and close the file.
+
+        A file that this run made and never came to write is removed again.
+        """
         if self._file is None:
             return
         file, self._file = self._file, None
         try:
             if self._regular:
                 os.fsync(file)
+                if self._is_new and os.fstat(file).st_size == 0:
+                    self._path.unlink(missing_ok=True)
         except OSError as error:
             raise self._failed(error) from error
         finally:

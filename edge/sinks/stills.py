@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from edge.output_names import JSON_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX
-from edge.result import Result
+from edge.result import FAILED, Result
 from edge.sinks.base import Shot
 from edge.sinks.png_stream import write_png
 from edge.sinks.whole_file import whole_files
@@ -22,8 +22,19 @@ def still_paths(base: Path) -> tuple[Path, Path, Path]:
 
 
 def is_finished(base: Path) -> bool:
-    """True where :func:`write_still` has completed for ``base``: the JSON is written last."""
-    return os.path.exists(still_paths(base)[0])  # unlike Path's, False for too long a name
+    """True where :func:`write_still` has completed for ``base``, and not with a failure.
+
+    The JSON is written last. A model that was refused, or an analysis that failed, is no result:
+    the next run, perhaps with another pack, tries again.
+    """
+    path = still_paths(base)[0]
+    if not os.path.exists(path):  # unlike Path's, False for too long a name
+        return False
+    try:
+        status = json.loads(path.read_bytes()).get("status")
+    except (OSError, ValueError, AttributeError):
+        return True  # not ours to replace without being asked
+    return status not in FAILED
 
 
 def write_still(base: Path, shot: Shot, *, pictures: bool = True) -> None:

@@ -62,7 +62,8 @@ def sinks_from_uris(
         texts: ``window:?screen=WxH``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``,
             ``jsonl:PATH``; empty takes a window where there is a display, and else nothing.
         overwrite: Replace what an earlier run left.
-        source_path: What the source reads; no sink may write there, nor into the folder above it.
+        source_path: What the source reads; no sink may write there, nor over a file of it, nor
+            into the folder above.
         lossless: A video holds every frame, even if the loop has to wait for the encoder.
 
     Raises:
@@ -82,6 +83,7 @@ def _refuse_shared_places(
 ) -> None:
     """Two sinks on one file would lose results silently, whatever their kinds."""
     source = source_path.resolve() if source_path else None
+    read = _files_of(source_path) if source_path else frozenset()
     taken: dict[Path | str, str] = {}
     for uri, text in zip(uris, texts, strict=True):
         place = Path(uri.place).resolve() if uri.place else uri.kind
@@ -92,12 +94,19 @@ def _refuse_shared_places(
                 next_step="give each its own path",
             )
         taken[place] = text
-        if source and place in (source, *source.parents):
+        if source and (place in (source, *source.parents) or place in read):
             raise RequestError(
                 "a sink apart from the source",
                 got=f"{text!r}, which holds the source {str(source_path)!r}",
                 next_step="choose another path or folder",
             )
+
+
+def _files_of(source_path: Path) -> frozenset[Path]:
+    """Every file that the source is going to read; nothing may be written over one of them."""
+    from edge.sources.files import list_media
+
+    return frozenset(media.path.resolve() for media in list_media(source_path).files)
 
 
 def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:

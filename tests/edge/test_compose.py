@@ -56,13 +56,43 @@ def test_an_analyzer_of_a_pack(tiny_pack: Path) -> None:
         assert type(analyzer).__name__ == "Analyzer"
 
 
-def test_tensorrt_is_not_part_of_this_version(tiny_pack: Path) -> None:
-    with pytest.raises(RequestError) as caught, open_engines(load_pack(tiny_pack), "tensorrt"):
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [("tensorrt", "TensorRT is not installed"), ("binding", "neither pycuda nor cuda-python")],
+)
+def test_tensorrt_that_is_not_installed_is_a_wrong_request(
+    tiny_pack: Path, monkeypatch: pytest.MonkeyPatch, absent: str, words: str
+) -> None:
+    found = compose.importlib.util.find_spec
+
+    def find_spec(name: str) -> object:
+        if name == "tensorrt":
+            return None if absent == "tensorrt" else object()
+        return found(name)
+
+    monkeypatch.setattr(compose.importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(compose, "has_binding", lambda: False)
+    with pytest.raises(RequestError, match=words) as caught:
+        open_engines(load_pack(tiny_pack), "tensorrt").__enter__()
+    assert caught.value.exit_code == 2 and "dermedge doctor" in str(caught.value)
+
+
+def test_auto_says_what_runs_and_why(
+    tiny_pack: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "dermedge.backend")
+    monkeypatch.setattr(compose, "_why_no_tensorrt", lambda: "TensorRT is not installed")
+    monkeypatch.setattr(compose, "_has_openvino", lambda: False)
+    with open_engines(load_pack(tiny_pack)):
         pass
-    assert str(caught.value) == (
-        "expected a backend out of auto, onnx, openvino; got tensorrt, which is not part of this "
-        "version; use --backend onnx"
-    )
+    monkeypatch.setattr(compose, "_why_no_tensorrt", lambda: "")
+    monkeypatch.setenv("DERMEDGE_ENGINES", str(tiny_pack / "none"))
+    with open_engines(load_pack(tiny_pack)):
+        pass
+    assert caplog.messages == [
+        "backend: onnx, because TensorRT is not installed",
+        "backend: onnx, because no engine was built for tiny-segmenter",
+    ]
 
 
 def test_an_extra_that_is_missing_is_named(

@@ -640,6 +640,18 @@ def test_kept_results_of_other_models_are_pointed_out(analyze, tmp_path):
     assert "1 kept from an earlier run was not made" in analyze(folder / "c.jpg").err
 
 
+def test_a_refused_model_is_no_result_to_be_kept(analyze, tmp_path):
+    broken = write_pack(tmp_path / "broken", segmenter_onnx=nan_segmenter())
+    picture, video = still(tmp_path / "a.png"), clip(tmp_path / "c.webm", frames=2)
+    for _ in range(2):
+        run = analyze(picture, video, pack=broken)
+        assert run.code == 4 and "2 model refused" in run.out and "kept" not in run.out
+    assert "c.webm/overlay.webm" not in run.files()
+    run = analyze(picture, video)
+    assert run.code == 0 and run.result("a.png")["status"] in ("ok", "nothing_found")
+    assert "c.webm/overlay.webm" in run.files()
+
+
 def test_overwrite_replaces_them(analyze, tmp_path):
     path = still(tmp_path / "a.png")
     analyze(path)
@@ -895,10 +907,18 @@ def test_a_batch_outlives_its_reader(tmp_path, tiny_pack, reader):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 0, "SIGTERM")]
+    ("number", "code", "word", "failures"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C", 0),
+        (signal.SIGTERM, 0, "SIGTERM", 0),
+        (signal.SIGTERM, 3, "SIGTERM", 1),
+    ],
 )
-def test_stopped_in_the_middle(tmp_path, tiny_pack, number, code, word):
+def test_stopped_in_the_middle(tmp_path, tiny_pack, number, code, word, failures):
     """What is written is complete, the rest is said to be missing, nothing hidden stays."""
+    (tmp_path / "in").mkdir()
+    for index in range(failures):
+        (tmp_path / "in" / f"a{index}.jpg").touch()
     clip(tmp_path / "in" / "b.avi", frames=400, fourcc="MJPG")
     still(tmp_path / "in" / "c.jpg")
     out = tmp_path / "out"
@@ -919,7 +939,7 @@ def test_stopped_in_the_middle(tmp_path, tiny_pack, number, code, word):
     said, complained = process.communicate(timeout=60)
 
     assert process.returncode == code
-    assert len(complained.splitlines()) == 1
+    assert len(complained.splitlines()) == 1 + failures
     assert word in complained
     assert "1 not started" in said
     files = sorted(path.name for path in out.rglob("*") if path.is_file())

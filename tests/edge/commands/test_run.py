@@ -331,6 +331,8 @@ def test_what_takes_long_at_the_first_start_is_told(
 def test_check_config(here, tmp_path: Path):
     child = here("--config", ROOT / "docs/config.toml", "--check-config")
     assert (child.returncode, child.stdout.split()[0]) == (0, "OK:")
+    child = here("--check-config", "--pack", "son2021")
+    assert child.returncode == 4 and "ONNX file" in child.stderr
     (tmp_path / "bad.toml").write_text("[loop]\nsecond = 5\n", encoding="utf-8")
     child = here("--config", "bad.toml", "--check-config")
     assert child.returncode == 2

@@ -180,3 +180,13 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, place: str):
     with pytest.raises(InputError):
         sink.open()
     sink.close()
+
+
+def test_a_file_that_never_got_a_line_is_removed_and_an_older_one_is_not(tmp_path: Path):
+    path, older = tmp_path / "new.jsonl", tmp_path / "older.jsonl"
+    older.touch()
+    for one in (path, older):
+        sink = JsonlSink(one)
+        sink.open()
+        sink.close()
+    assert not path.exists() and older.exists()

@@ -84,5 +84,10 @@ def test_no_sink_writes_over_the_source_or_around_it(tmp_path: Path, text: str):
     source = tmp_path / "in" / "clip.webm"
     with pytest.raises(RequestError, match="apart from the source"):
         sinks_from_uris([text.format(tmp_path)], overwrite=True, lossless=True, source_path=source)
+    (tmp_path / "in").mkdir()
+    source.touch()
+    with pytest.raises(RequestError, match="apart from the source"):
+        folder = source.parent
+        sinks_from_uris([f"video:{source}"], overwrite=True, lossless=True, source_path=folder)
     beside = [f"jsonl:{tmp_path}/in/clip.jsonl", f"png:{tmp_path}/in/seen"]
     assert sinks_from_uris(beside, overwrite=True, lossless=True, source_path=source)

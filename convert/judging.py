@@ -1,0 +1,100 @@
+"""Engines before the gate: opened, timed both ways to and from the GPU, judged, cards written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from convert.candidates import identity_of, reference_engines
+from convert.gate import run_gate
+from convert.golden import GoldenFrames
+from edge.commands.progress import Progress
+from edge.engine_card import EngineCard, GateVerdict, Part
+from edge.engine_folder import ModelEngines
+from edge.engines.base import Engine
+from models.errors import ModelRefusedError
+from models.manifest import Pack
+
+
+def judge(
+    pack: Pack, candidates: Mapping[Part, Engine], golden: GoldenFrames
+) -> dict[Part, GateVerdict]:
+    """Run the gate with a progress bar.
+
+    Raises:
+        InputError: A golden frame cannot be read.
+        ModelRefusedError: The reference cannot be prepared or gives no numbers.
+    """
+    with reference_engines(pack) as references, Progress(len(golden)) as progress:
+        progress.doing("golden frames")
+        return run_gate(pack, candidates, references, golden, progress.advance)
+
+
+def judge_cards(
+    pack: Pack, built: Mapping[Part, tuple[ModelEngines, EngineCard]], golden: GoldenFrames
+) -> dict[Part, EngineCard]:
+    """Judge TensorRT engines, and write into their cards what was found.
+
+    Mapped and staged memory are measured first, so that what is judged runs as it will in use.
+
+    Args:
+        pack: Manifests of both networks.
+        built: For each part its folder, and the card of the engine to judge.
+        golden: What they are judged on.
+
+    Returns:
+        The new cards, as they are on the disk.
+
+    Raises:
+        ModelRefusedError: An engine cannot be opened here, or as of :func:`judge`.
+        InputError: As of :func:`judge`; or a card cannot be written.
+        RequestError: No binding to CUDA is installed.
+    """
+    # Imported where they are wanted: they bring TensorRT.
+    from edge.engines.gpu_thread import GpuThread
+    from edge.engines.tensorrt import TensorRtEngine
+
+    with ExitStack() as stack:
+        gpu = stack.enter_context(GpuThread())
+        candidates: dict[Part, Engine] = {}
+        transfers = {}
+        for part, (engines, card) in built.items():
+            model = pack.segmenter if part == "segmenter" else pack.classifier
+            identity = identity_of(model, "tensorrt", card.precision)
+            path = engines.check_content(card)
+            engine = TensorRtEngine(path, card, identity, gpu=gpu, judged=False)
+            candidates[part] = stack.enter_context(engine)
+            transfers[part] = engine.measure_transfer()
+        verdicts = judge(pack, candidates, golden)
+    judged: dict[Part, EngineCard] = {}
+    for part, verdict in verdicts.items():
+        engines, card = built[part]
+        found = {"gate": verdict, "transfer": transfers[part]}
+        judged[part] = card.model_copy(update=found)
+        engines.write_card(judged[part])
+    return judged
+
+
+def verdict_of(card: EngineCard) -> GateVerdict:
+    """The verdict of a card that was judged."""
+    assert card.gate is not None
+    return card.gate
+
+
+def refuse(verdicts: Mapping[Part, GateVerdict]) -> None:
+    """Stop with exit code 4 where an engine did not pass.
+
+    Raises:
+        ModelRefusedError: With the reasons of every part that failed.
+    """
+    failed = [
+        f"{part}: {', '.join(verdict.reasons)}"
+        for part, verdict in verdicts.items()
+        if not verdict.passed
+    ]
+    if failed:
+        raise ModelRefusedError(
+            "an engine that gives the reference's answers",
+            got="; ".join(failed),
+            next_step="build it again, or with another --precision: dermedge-convert build PACK",
+        )

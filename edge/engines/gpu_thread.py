@@ -1,0 +1,98 @@
+"""The one thread that owns the GPU's context.
+
+CUDA keeps a context for each thread, TensorRT works in that of its caller, and a context that is
+current nowhere, or in two libraries' own ways, is the commonest failure of programs that use both.
+So there is one thread; everything that touches the GPU is run there, whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from edge.engines.cuda import Cuda, open_cuda
+from edge.errors import ModelRefusedError
+
+T = TypeVar("T")
+
+
+class GpuThread:
+    """A thread in which the primary context of one GPU is current.
+
+    Args:
+        opener: Opens CUDA, in that thread.
+
+    Raises:
+        RequestError: No binding is installed.
+        CudaError: There is no driver, no GPU, or it cannot be used.
+    """
+
+    def __init__(self, opener: Callable[[], Cuda] = open_cuda) -> None:
+        self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[Cuda], Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._closed = False
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._serve, args=(opener, ready), name="gpu", daemon=True
+        )
+        self._thread.start()
+        try:
+            ready.result()
+        except BaseException:
+            self._thread.join()
+            raise
+
+    def call(self, work: Callable[[Cuda], T]) -> T:
+        """Run ``work`` in the thread and wait for it; what it raises is raised here.
+
+        Raises:
+            ModelRefusedError: The thread was closed before.
+        """
+        if self._closed:
+            raise ModelRefusedError(
+                "the GPU's thread", got="one that was closed before", next_step="open it again"
+            )
+        answer: Future[T] = Future()
+        self._work.put((answer, work))
+        try:
+            return answer.result()
+        finally:
+            # An error holds this frame, and the frame would hold the error.
+            del answer
+
+    def close(self) -> None:
+        """Release the context and end the thread; calling it twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self._work.put(None)
+        self._thread.join()
+
+    def __enter__(self) -> GpuThread:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _serve(self, opener: Callable[[], Cuda], ready: Future[None]) -> None:
+        try:
+            with opener() as cuda, cuda.current():
+                ready.set_result(None)
+                self._answer_all(cuda)
+        # Both bindings raise what they like; whoever waits is told.
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(error)
+
+    def _answer_all(self, cuda: Cuda) -> None:
+        while (item := self._work.get()) is not None:
+            answer, work = item
+            try:
+                answer.set_result(work(cuda))
+            except BaseException as error:
+                answer.set_exception(error)
+            # Neither may keep memory of the GPU alive until the next call.
+            del item, answer, work
