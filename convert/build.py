@@ -16,18 +16,12 @@ import os
 import re
 import sys
 import time
-from pathlib import Path
 from typing import TypeVar
 
 import tensorrt as trt
 
 from convert.compiler_link import BuildFailed, Order, Uplink
-from convert.timing_cache import read_timing_cache, write_timing_cache
-from edge.engines.this_device import refuse_old_tensorrt
 from edge.errors import DermedgeError
-
-# Before any name is used that older ones lack.
-refuse_old_tensorrt(trt.__version__)
 
 _ERRORS_KEPT = 20
 _ERRORS_SHOWN = 3
@@ -226,14 +220,12 @@ def _set_batches(
 
 
 def _give_timing_cache(config: trt.IBuilderConfig, order: Order, uplink: Uplink) -> None:
-    content, wrong = read_timing_cache(Path(order.timing_cache))
+    content = _content(order.timing_fd)
     if content:
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, False):
             return
-        wrong = "TensorRT does not take it"
-    if wrong:
-        uplink.send("warning", text=f"the timing cache {order.timing_cache} is dropped: {wrong}")
+        uplink.send("warning", text="the timing cache is dropped: TensorRT does not take it")
     empty = config.create_timing_cache(b"")
     if empty is not None:
         config.set_timing_cache(empty, False)
@@ -244,9 +236,10 @@ def _keep_timing_cache(config: trt.IBuilderConfig, order: Order, uplink: Uplink)
     content = None if cache is None else cache.serialize()
     if content is None:
         return
-    wrong = write_timing_cache(Path(order.timing_cache), memoryview(content))
-    if wrong:
-        uplink.send("warning", text=f"the timing cache {order.timing_cache} is not kept: {wrong}")
+    try:
+        _write(order.timing_fd, memoryview(content))
+    except OSError as error:  # an engine is none the worse for it
+        uplink.send("warning", text=f"the timing cache is not kept: {error.strerror}")
 
 
 # --- the process ----------------------------------------------------------------------------------
@@ -288,8 +281,9 @@ def _build(order: Order, uplink: Uplink) -> None:
 
 def _tell_device(uplink: Uplink) -> None:
     from edge.engines.cuda import open_cuda
-    from edge.engines.this_device import device_facts
+    from edge.engines.this_device import device_facts, refuse_old_tensorrt
 
+    refuse_old_tensorrt(trt.__version__)
     with open_cuda() as cuda, cuda.current():
         facts = device_facts(cuda, trt.__version__)
     uplink.send("device", device=facts.model_dump(mode="json"))
