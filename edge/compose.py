@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from convert.cache import cache_folder, prepared_hash, prepared_path
 from convert.notes import manifest_key, read_notes
-from edge.analysis.analyzer import Analyzer
 from edge.engine_card import EngineCard, judged_under
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine, EngineIdentity
@@ -25,6 +24,7 @@ from edge.errors import ModelRefusedError, RequestError
 from models.manifest import Model, Pack
 
 if TYPE_CHECKING:
+    from edge.analysis.analyzer import Analyzer
     from edge.engines.tensorrt import TensorRtEngine
 
 CPU_BATCH = 2
@@ -35,6 +35,7 @@ __all__ = [
     "BACKENDS",
     "cache_folder",
     "check_backend",
+    "chosen_engine",
     "open_analyzer",
     "open_engines",
     "tensorrt_engine",
@@ -91,6 +92,9 @@ def open_analyzer(
     pack: Pack, backend: str = "auto", threads: int | None = None
 ) -> Iterator[Analyzer]:
     """An analyzer with the engines of a pack; arguments and errors as :func:`open_engines`."""
+    # Imported here: it brings OpenCV, and `dermedge doctor` must start where that is broken.
+    from edge.analysis.analyzer import Analyzer
+
     with open_engines(pack, backend, threads) as (segmenter, classifier):
         yield Analyzer(segmenter, classifier, pack)
 
@@ -133,7 +137,7 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
     """Both networks as the engines that were chosen for them, on one thread of the GPU."""
     # The cards first: they need no GPU, and say what to build.
     rules = judged_under(pack)
-    cards = [(model, *_chosen(model, rules)) for model in (pack.segmenter, pack.classifier)]
+    cards = [(model, *chosen_engine(model, rules)) for model in (pack.segmenter, pack.classifier)]
     open_engine = tensorrt_engine()
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
@@ -170,8 +174,21 @@ def tensorrt_engine() -> type[TensorRtEngine]:
     return TensorRtEngine
 
 
-def _chosen(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
-    """The engine in use for a model, if it was built from this very model and passed."""
+def chosen_engine(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
+    """The engine in use for a model, if it was built from this model and judged under these rules.
+
+    Whether it has passed, and for which device, is the engine's own affair when it opens.
+
+    Args:
+        model: One of a pack.
+        rules: ``edge.engine_card.judged_under`` of that pack.
+
+    Returns:
+        Where it lies, and its card.
+
+    Raises:
+        ModelRefusedError: There is none, or it was built or judged for something else.
+    """
     manifest = model.manifest
     engines = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
     card = engines.chosen()

@@ -34,6 +34,7 @@ def check_facts(cuda: Cuda) -> None:
     assert cuda.gpu_name and cuda.sm_count > 0
     major, _, minor = cuda.compute_capability.partition(".")
     assert int(major) >= 5 and int(minor) >= 0
+    assert float(cuda.driver_version) >= 10.0
     free, total = cuda.memory_bytes()
     assert 0 < free <= total
 

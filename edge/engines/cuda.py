@@ -113,6 +113,11 @@ class Cuda(Protocol):
         ...
 
     @property
+    def driver_version(self) -> str:
+        """The newest CUDA that the driver knows, such as ``12.6``."""
+        ...
+
+    @property
     def integrated(self) -> bool:
         """Whether GPU and host share their memory."""
         ...
@@ -215,6 +220,11 @@ def _load_cuda_python() -> Callable[[int], Cuda]:
     from edge.engines.cuda_python import CudaPython
 
     return CudaPython
+
+
+def version_words(number: int) -> str:
+    """``12060``, as drivers tell their version, is ``12.6``."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def cuda_failed(doing: str, reason: str) -> CudaError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.engines.cuda import CudaError, cuda_failed
+from edge.engines.cuda import CudaError, cuda_failed, version_words
 
 try:
     from cuda.bindings import driver
@@ -57,6 +57,11 @@ class CudaPython:
     def sm_count(self) -> int:
         """Number of streaming multiprocessors."""
         return self._attribute("CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT")
+
+    @property
+    def driver_version(self) -> str:
+        """The newest CUDA that the driver knows, such as ``12.6``."""
+        return version_words(int(_done("the driver's version", driver.cuDriverGetVersion())))
 
     @property
     def integrated(self) -> bool:

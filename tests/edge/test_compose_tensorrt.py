@@ -10,18 +10,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from engine_cards_for_tests import PASSED, SETTINGS, card
+from engine_cards_for_tests import card_of, use
 
-from convert.cache import prepared_hash, prepared_path
-from convert.notes import manifest_key
+from convert.cache import prepared_path
 from edge.compose import check_backend, open_engines
 from edge.engine_card import (
-    CardModel,
     DeviceFacts,
     EngineCard,
-    EngineFile,
     Part,
-    judged_under,
 )
 from edge.engine_folder import ModelEngines
 from edge.errors import DermedgeError, ModelRefusedError, RequestError
@@ -63,31 +59,10 @@ def engine_of(
 ) -> Path:
     """Build and choose an engine; its file."""
     model: Model = getattr(pack, part)
-    manifest = model.manifest
     content = build_engine(prepared_path(model).read_bytes())
-    its_card = card(
-        model=CardModel(
-            name=manifest.name,
-            version=manifest.version,
-            onnx_sha256=manifest.onnx.sha256,
-            graph_key=manifest_key(manifest),
-            plain_sha256=prepared_hash(prepared_path(model)),
-            prepared_sha256="2" * 64,
-        ),
-        device=here(),
-        settings=SETTINGS,
-        gate=PASSED.model_copy(update={"judged_under": judged_under(pack)}),
-        engine=EngineFile(
-            file="e.engine", sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)
-        ),
-    )
-    changed = change(its_card)
-    engines = ModelEngines(root, manifest.name, manifest.onnx.sha256)
-    with engines.new_engine(changed.precision, changed.key) as file:
-        file.write(content)
-    engines.write_card(changed)
-    engines.choose(changed)
-    return engines.engine_path(changed.precision, changed.key)
+    its_card = change(card_of(pack, part, content, here()))
+    folder = ModelEngines(root, model.manifest.name, model.manifest.onnx.sha256)
+    return use(folder, its_card, content)
 
 
 @pytest.fixture
