@@ -14,7 +14,7 @@ DEBIAN_TEST := gcc libc6-dev
 DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
 GENUINE := .genuine/.ready
 
-.PHONY: help demo test check bench test-train test-openvino test-pycuda check-wheels \
+.PHONY: help demo test check bench test-train test-openvino test-pycuda test-build check-wheels \
 	contract-refresh system system-test system-pycuda setup clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test-train        the tests that need torch, in an environment of their own"
 	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
 	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
+	@echo "make test-build        the released pack built in every precision, on stand-ins (minutes)"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 
 demo: setup
@@ -69,6 +70,10 @@ test-openvino:
 	.venv-openvino/bin/python -c 'from edge.engines.openvino import import_openvino; import_openvino()'
 	.venv-openvino/bin/python -m pytest -q tests/edge/engines tests/edge/test_compose.py \
 		tests/edge/test_imports.py
+
+# The released pack in every precision through the whole of convert, on the stand-ins.
+test-build: setup system-test $(GENUINE)
+	$(BIN)/python -m pytest -q -m slow
 
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py

@@ -16,13 +16,11 @@ import os
 import re
 import sys
 import time
-from pathlib import Path
 from typing import TypeVar
 
 import tensorrt as trt
 
 from convert.compiler_link import BuildFailed, Order, Uplink
-from convert.timing_cache import read_timing_cache, write_timing_cache
 from edge.errors import DermedgeError
 
 _ERRORS_KEPT = 20
@@ -54,29 +52,32 @@ class ErrorLog(trt.ILogger):
         return "; ".join(shown) or "TensorRT gave no reason"
 
 
-class Progress(trt.IProgressMonitor):
+def _monitor(uplink: Uplink) -> trt.IProgressMonitor:
     """Tells the parent how far the build is, and TensorRT when to stop."""
 
-    def __init__(self, uplink: Uplink) -> None:
-        super().__init__()
-        self._uplink = uplink
-        self._sent_s: dict[str, float] = {}
+    class Progress(trt.IProgressMonitor):
+        def __init__(self, uplink: Uplink) -> None:
+            super().__init__()
+            self._uplink = uplink
+            self._sent_s: dict[str, float] = {}
 
-    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        """A phase begins, inside ``parent_phase``."""
-        self._uplink.send("phase", name=phase_name, parent=parent_phase, steps=num_steps)
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            """A phase begins, inside ``parent_phase``."""
+            self._uplink.send("phase", name=phase_name, parent=parent_phase, steps=num_steps)
 
-    def step_complete(self, phase_name: str, step: int) -> bool:
-        """A step of a phase is done; False ends the build."""
-        now_s = time.monotonic()
-        if now_s - self._sent_s.get(phase_name, 0.0) >= _STEP_EVERY_S:  # there may be thousands
-            self._sent_s[phase_name] = now_s
-            self._uplink.send("step", name=phase_name, step=step)
-        return not self._uplink.stopped
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            """A step of a phase is done; False ends the build."""
+            now_s = time.monotonic()
+            if now_s - self._sent_s.get(phase_name, 0.0) >= _STEP_EVERY_S:  # there may be thousands
+                self._sent_s[phase_name] = now_s
+                self._uplink.send("step", name=phase_name, step=step)
+            return not self._uplink.stopped
 
-    def phase_finish(self, phase_name: str) -> None:
-        """A phase is over, done or not."""
-        self._uplink.send("finish", name=phase_name)
+        def phase_finish(self, phase_name: str) -> None:
+            """A phase is over, done or not."""
+            self._uplink.send("finish", name=phase_name)
+
+    return Progress(uplink)
 
 
 def build_engine(graph: bytes, order: Order, uplink: Uplink) -> memoryview:
@@ -194,7 +195,9 @@ def _configure(config: trt.IBuilderConfig, order: Order, uplink: Uplink) -> None
     config.builder_optimization_level = order.optimization_level
     if order.detailed:
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    config.progress_monitor = Progress(uplink)
+    # TensorRT 8 has none; it is refused later, in words.
+    if hasattr(config, "progress_monitor") and hasattr(trt, "IProgressMonitor"):
+        config.progress_monitor = _monitor(uplink)
 
 
 def _set_batches(
@@ -217,14 +220,12 @@ def _set_batches(
 
 
 def _give_timing_cache(config: trt.IBuilderConfig, order: Order, uplink: Uplink) -> None:
-    content, wrong = read_timing_cache(Path(order.timing_cache))
+    content = _content(order.timing_fd)
     if content:
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, False):
             return
-        wrong = "TensorRT does not take it"
-    if wrong:
-        uplink.send("warning", text=f"the timing cache {order.timing_cache} is dropped: {wrong}")
+        uplink.send("warning", text="the timing cache is dropped: TensorRT does not take it")
     empty = config.create_timing_cache(b"")
     if empty is not None:
         config.set_timing_cache(empty, False)
@@ -235,9 +236,10 @@ def _keep_timing_cache(config: trt.IBuilderConfig, order: Order, uplink: Uplink)
     content = None if cache is None else cache.serialize()
     if content is None:
         return
-    wrong = write_timing_cache(Path(order.timing_cache), memoryview(content))
-    if wrong:
-        uplink.send("warning", text=f"the timing cache {order.timing_cache} is not kept: {wrong}")
+    try:
+        _write(order.timing_fd, memoryview(content))
+    except OSError as error:  # an engine is none the worse for it
+        uplink.send("warning", text=f"the timing cache is not kept: {error.strerror}")
 
 
 # --- the process ----------------------------------------------------------------------------------

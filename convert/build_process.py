@@ -26,6 +26,7 @@ from typing import IO, Any, BinaryIO
 from convert.build_memory import MIB, KernelKills, Limits, Memory, limits_for, read_memory
 from convert.build_progress import BuildProgress
 from convert.compiler_link import STOP, Downlink, Event, Order
+from convert.timing_cache import read_timing_cache, write_timing_cache
 from edge.commands.printing import complain
 from edge.engine_card import BuilderSettings, DeviceFacts
 from edge.errors import DermedgeError, InputError, ModelRefusedError, RequestError
@@ -100,13 +101,12 @@ def compile_engine(
             events_fd=-1,
             graph_fd=file.fileno(),
             engine_fd=engine.fileno(),
-            timing_cache=str(timing_cache),
             max_batch=settings.max_batch,
             opt_batch=settings.opt_batch,
             optimization_level=settings.optimization_level,
             detailed=settings.detailed,
         )
-        return _with_less_each_time(order, limits, progress, title)
+        return _with_less_each_time(order, limits, timing_cache, progress, title)
 
 
 def _nameless(content: bytes) -> IO[bytes]:
@@ -128,7 +128,7 @@ def _nameless(content: bytes) -> IO[bytes]:
 
 
 def _with_less_each_time(
-    order: Order, limits: Limits, progress: BuildProgress, title: str
+    order: Order, limits: Limits, timing_cache: Path, progress: BuildProgress, title: str
 ) -> Compiled:
     reasons = []
     for attempt in range(1, ATTEMPTS + 1):
@@ -136,7 +136,7 @@ def _with_less_each_time(
         limited = replace(
             order, workspace_bytes=limits.workspace_bytes, tactic_bytes=limits.tactic_bytes
         )
-        ending = _run(limited, progress)
+        ending = _run_timed(limited, timing_cache, progress)
         built = ending.answers.get("built")
         if built is not None:
             return Compiled(built["sha256"], built["size_bytes"], built["seconds"], attempt, limits)
@@ -156,6 +156,22 @@ def _with_less_each_time(
         f"{limits.workspace_bytes // MIB} MiB of workspace",
         next_step="stop other programs, or add swap on a file, and build again",
     )
+
+
+def _run_timed(order: Order, timing_cache: Path, progress: BuildProgress) -> _Ending:
+    """Run a build with what is known of this device's timing, and keep what it adds."""
+    known, wrong = read_timing_cache(timing_cache)
+    if wrong:
+        complain(f"warning: the timing cache {timing_cache} is dropped: {wrong}")
+    with _nameless(known) as file:
+        ending = _run(replace(order, timing_fd=file.fileno()), progress)
+        file.seek(0)
+        content = file.read()
+    if "built" in ending.answers and content != known:
+        wrong = write_timing_cache(timing_cache, content)
+        if wrong:
+            complain(f"warning: the timing cache {timing_cache} is not kept: {wrong}")
+    return ending
 
 
 def device_at_hand() -> DeviceFacts:
@@ -336,7 +352,8 @@ def _child(order: Order) -> Iterator[tuple[subprocess.Popen[bytes], Downlink, IO
     """A child at work; whatever happens, it is gone at the end of the ``with``."""
     ours, theirs = os.pipe()
     link = Downlink(ours)
-    files = [fd for fd in (order.graph_fd, order.engine_fd, theirs) if fd >= 0]
+    fds = (order.graph_fd, order.engine_fd, order.timing_fd, theirs)
+    files = [fd for fd in fds if fd >= 0]
     try:
         with _nameless(b"") as said:
             try:

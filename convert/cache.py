@@ -74,6 +74,11 @@ def prepared_path(model: Model, folder: Path | None = None, *, for_cpu: bool = F
         ) from error
 
 
+def prepared_hash(path: Path) -> str:
+    """SHA-256 of a prepared graph in the cache: it stands in its name, and was checked."""
+    return path.stem.partition("-")[2]
+
+
 def _prepared(source: bytes, model: Model, for_cpu: bool) -> bytes:
     # Imported only where there is something to prepare: it brings the onnx package.
     from convert.prepare import faster_on_cpu, prepare_model

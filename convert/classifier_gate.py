@@ -12,7 +12,7 @@ from convert.agreement import CLEAR_MARGIN, Box, ClassifierAgreement, classifier
 from convert.diagnosis import classifier_fault
 from convert.verdict import Times, drift, numbers_missing, refused, verdict_of
 from edge.analysis.crops import CropBatch
-from edge.analysis.networks import Classifier
+from edge.analysis.networks import SUM_TOLERANCE, Classifier
 from edge.engine_card import GateVerdict
 from edge.engines.base import Engine
 from edge.errors import ModelRefusedError
@@ -20,6 +20,9 @@ from models.manifest import Gate, Manifest
 
 CROPS_MIN = 50
 """Fewer crops say nothing about a classifier."""
+
+_SAMPLES = 200
+"""Crops that are kept to tell what kind of fault a failing engine has."""
 
 Float32 = NDArray[np.float32]
 Uint8 = NDArray[np.uint8]
@@ -45,7 +48,7 @@ class ClassifierGate:
         self._batch = 1
         self._max_batch = max(1, min(candidate.max_batch, manifest.max_batch))
         self._expected: list[Float32] = []
-        self._swapped: list[Float32] = []
+        self._samples: list[Uint8] = []
         self._found: list[Float32] = []
         self._sizes: list[int] = []
         self._times = Times()
@@ -80,12 +83,16 @@ class ClassifierGate:
         found = classifier_agreement(expected, answers)
         limits = self._manifest.gate
         reasons = _classifier_reasons(found, limits)
+        # What the product refuses from an engine is refused here, too.
+        off = int((np.abs(answers.sum(axis=1) - 1.0) > SUM_TOLERANCE).sum())
+        if off and not found.nan_values + found.infinite_values:
+            reasons.insert(0, f"the classes of {off} crops do not add up to 1")
         if reasons and np.isfinite(answers).all():
-            reasons.append(
-                classifier_fault(
-                    expected, answers, np.stack(self._swapped), np.array(self._sizes, np.intp)
-                )
-            )
+            swapped = [
+                self._reference.run(crop[np.newaxis, ..., ::-1])[0] for crop in self._samples
+            ]
+            sizes = np.array(self._sizes, np.intp)
+            reasons.append(classifier_fault(expected, answers, np.stack(swapped), sizes))
         return verdict_of(
             reasons,
             frames,
@@ -118,8 +125,8 @@ class ClassifierGate:
             started = time.perf_counter()
             self._expected.append(self._reference.run(crop[np.newaxis])[0])
             self._times.reference_ms.append((time.perf_counter() - started) * 1e3)
-            swapped = np.ascontiguousarray(crop[..., ::-1])
-            self._swapped.append(self._reference.run(swapped[np.newaxis])[0])
+            if len(self._samples) < _SAMPLES:
+                self._samples.append(crop)
             self._found.append(answer)
             self._sizes.append(len(crops))
 

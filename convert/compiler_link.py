@@ -39,7 +39,8 @@ class Order:
         events_fd: Where events go.
         graph_fd: The ONNX file to compile, or the engine whose layers are wanted.
         engine_fd: Where the engine goes; open for writing.
-        timing_cache: Path of the timing cache; it need not exist yet.
+        timing_fd: The timing cache, empty where there is none; it is replaced by what is known
+            after the build.
         max_batch: Largest batch of the profile.
         opt_batch: The batch that it is tuned for.
         optimization_level: TensorRT's, 0 to 5.
@@ -53,7 +54,7 @@ class Order:
     events_fd: int
     graph_fd: int = -1
     engine_fd: int = -1
-    timing_cache: str = ""
+    timing_fd: int = -1
     max_batch: int = 1
     opt_batch: int = 1
     optimization_level: int = 3

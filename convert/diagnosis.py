@@ -121,7 +121,8 @@ def classifier_fault(
     Args:
         expected: float32 [N,C], the reference's probabilities.
         found: The candidate's, all finite.
-        swapped: The reference's for the crops with red and blue swapped.
+        swapped: float32 [M,C], M at most N: the reference's for the first M crops with red and blue
+            swapped.
         batches: Size of the batch in which the candidate saw each crop.
     """
     if not len(expected):
@@ -132,7 +133,8 @@ def classifier_fault(
     alone = batches == 1
     if alone.any() and not wrong[alone].any() and wrong[~alone].mean() > 0.1:
         return "it is right alone and wrong in batches of more than one crop"
-    if np.abs(swapped - found).mean() < 0.25 * np.abs(expected - found).mean():
+    first = slice(len(swapped))
+    if np.abs(swapped - found[first]).mean() < 0.25 * np.abs(expected - found)[first].mean():
         return "as if red and blue were swapped on the way in"
     return "the answers differ on many crops" if wrong.mean() > 0.1 else "the answers drift"
 

@@ -15,7 +15,7 @@ from convert.cache import prepared_path
 from convert.calibrate import Calibration
 from convert.engine_job import Choices, EngineJob
 from convert.golden import GoldenFrames
-from convert.judging import judge_cards, refuse, verdict_of
+from convert.judging import judge_cards, refuse, still_judged, verdict_of
 from convert.kept_calibration import calibrations
 from convert.loss_report import report_losses
 from convert.verdict_report import report_verdict
@@ -155,6 +155,8 @@ class EngineBuilder:
         except ModelRefusedError as error:
             say(f"{job.part:<12}built again: {error}")
             return None
+        if card.gate is not None and not still_judged(card, self._pack, self._golden):
+            card = card.model_copy(update={"gate": None})
         judged = "" if card.gate is None else f", judged on {card.gate.frames} frames"
         say(
             f"{job.part:<12}{card.engine.file}: nothing has changed since {card.build.wall}{judged}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from convert.build_process import Compiled, compile_engine
-from convert.cache import prepared_path
+from convert.cache import prepared_hash, prepared_path
 from convert.calibrate import Calibration
 from convert.check import check_graph
 from convert.description import describe
@@ -92,6 +92,7 @@ class EngineJob:
             version=manifest.version,
             onnx_sha256=manifest.onnx.sha256,
             graph_key=manifest_key(manifest),
+            plain_sha256=prepared_hash(prepared_path(model)),
             prepared_sha256=hashlib.sha256(self.graph).hexdigest(),
         )
         max_batch = 1 if describe(graph).batch == 1 else manifest.max_batch

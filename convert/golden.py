@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convert.agreement import Box
 from edge.errors import InputError
 from edge.sources.files import list_media, no_media
+from edge.sources.integrity import unreadable
 from edge.sources.pictures import decode_picture
 from models.phantom import random_spec, render
 from models.phantom.draw import ITA_RANGE_DEG
@@ -62,6 +63,22 @@ class GoldenFrames:
     def __init__(self, folder: Path | None = None, phantoms: int = PHANTOMS) -> None:
         self._phantoms = phantoms
         self._pictures = [] if folder is None else _pictures(folder)
+
+    @property
+    def key(self) -> str:
+        """Hash of which frames these are, without making them: phantoms' number, files' content.
+
+        Raises:
+            InputError: A picture cannot be read; it is named.
+        """
+        digest = hashlib.sha256(f"{self._phantoms} phantoms from {_FIRST_SEED}\n".encode())
+        for name, path in self._pictures:
+            try:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise unreadable(path, error) from error
+            digest.update(f"{name}\n{content}\n".encode())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return self._phantoms + len(self._pictures)

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 from convert.candidates import identity_of, reference_engines
 from convert.gate import run_gate
-from convert.golden import GoldenFrames
+from convert.golden import FrameHash, GoldenFrames
+from convert.verdict import refused
 from edge.commands.progress import Progress
-from edge.engine_card import EngineCard, GateVerdict, Part
+from edge.engine_card import EngineCard, GateVerdict, Part, judged_under
 from edge.engine_folder import ModelEngines
 from edge.engines.base import Engine
 from models.errors import ModelRefusedError
@@ -25,9 +26,21 @@ def judge(
         InputError: A golden frame cannot be read.
         ModelRefusedError: The reference cannot be prepared or gives no numbers.
     """
+    basis = {"judged_under": judged_under(pack), "golden_key": golden.key}
     with reference_engines(pack) as references, Progress(len(golden)) as progress:
         progress.doing("golden frames")
-        return run_gate(pack, candidates, references, golden, progress.advance)
+        verdicts = run_gate(pack, candidates, references, golden, progress.advance)
+    return {part: verdict.model_copy(update=basis) for part, verdict in verdicts.items()}
+
+
+def still_judged(card: EngineCard, pack: Pack, golden: GoldenFrames) -> bool:
+    """Whether a card's verdict was given under these manifests and on these frames."""
+    verdict = card.gate
+    return (
+        verdict is not None
+        and verdict.judged_under == judged_under(pack)
+        and verdict.golden_key == golden.key
+    )
 
 
 def judge_cards(
@@ -58,21 +71,34 @@ def judge_cards(
         gpu = stack.enter_context(GpuThread())
         candidates: dict[Part, Engine] = {}
         transfers = {}
+        verdicts: dict[Part, GateVerdict] = {}
         for part, (engines, card) in built.items():
             model = pack.segmenter if part == "segmenter" else pack.classifier
             identity = identity_of(model, "tensorrt", card.precision)
             path = engines.check_content(card)
-            engine = TensorRtEngine(path, card, identity, gpu=gpu, judged=False)
-            candidates[part] = stack.enter_context(engine)
-            transfers[part] = engine.measure_transfer()
-        verdicts = judge(pack, candidates, golden)
+            try:
+                engine = TensorRtEngine(path, card, identity, gpu=gpu, judged=False)
+                candidates[part] = stack.enter_context(engine)
+                transfers[part] = engine.measure_transfer()
+            except ModelRefusedError as error:
+                # The other part, and another precision, may do.
+                candidates.pop(part, None)
+                verdicts[part] = _does_not_run(error, pack, golden)
+        if candidates:
+            verdicts.update(judge(pack, candidates, golden))
     judged: dict[Part, EngineCard] = {}
     for part, verdict in verdicts.items():
         engines, card = built[part]
-        found = {"gate": verdict, "transfer": transfers[part]}
+        found = {"gate": verdict, "transfer": transfers.get(part, {})}
         judged[part] = card.model_copy(update=found)
         engines.write_card(judged[part])
     return judged
+
+
+def _does_not_run(error: ModelRefusedError, pack: Pack, golden: GoldenFrames) -> GateVerdict:
+    verdict = refused(f"it does not run here: {error.got}", 0, FrameHash().hexdigest(), {})
+    basis = {"judged_under": judged_under(pack), "golden_key": golden.key}
+    return verdict.model_copy(update=basis)
 
 
 def verdict_of(card: EngineCard) -> GateVerdict:

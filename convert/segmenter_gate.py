@@ -19,7 +19,7 @@ from convert.agreement import (
 from convert.diagnosis import Sample, segmenter_fault
 from convert.golden import GoldenFrame
 from convert.verdict import Times, drift, numbers_missing, refused, verdict_of
-from edge.analysis.networks import Segmenter
+from edge.analysis.networks import TOLERANCE, Segmenter
 from edge.analysis.regions import find_regions
 from edge.engine_card import GateVerdict
 from edge.engines.base import Engine
@@ -30,6 +30,9 @@ from models.resize import Placement, fit_image
 SMALL_AGREEMENT_MIN = 0.98
 """Share of the frames with small masks in which the regions' boxes must agree: a region just as
 large as the smallest one allowed may come and go by rounding."""
+
+LARGE_FRAMES_MIN = 20
+"""With fewer frames in which there is something to find, a blank engine would agree."""
 
 _SAMPLES = 8
 _WARM_UP_RUNS = 3
@@ -57,6 +60,7 @@ class SegmenterGate:
         self._worst = ""
         self._worst_dice = 2.0
         self._failure = ""
+        self._beyond = 0
 
     def add(
         self,
@@ -85,6 +89,8 @@ class SegmenterGate:
         if found is None:
             return
         self._times.reference_ms.append(reference_ms)
+        # What the product refuses from an engine is refused here, too.
+        self._beyond += int(((found < -TOLERANCE) | (found > 1.0 + TOLERANCE)).sum())
         x0, y0, x1, y1 = placement.target_xyxy
         # What lies beyond the frame is nobody's answer, but a NaN there refuses the model too.
         seen = np.s_[y0:y1, x0:x1] if np.isfinite(found).all() else np.s_[:, :]
@@ -109,6 +115,13 @@ class SegmenterGate:
             return refused(self._failure or "there was no frame", frames, golden_sha256, {})
         found = self._comparison.agreement()
         reasons = _segmenter_reasons(found, limits, self._worst)
+        if self._beyond:
+            reasons.insert(0, f"{self._beyond} values are not between 0 and 1")
+        if found.large_frames < LARGE_FRAMES_MIN:
+            reasons.append(
+                f"the reference marks something large in {found.large_frames} frames only, which "
+                f"decides nothing: give {LARGE_FRAMES_MIN} pictures with lesions (--frames)"
+            )
         if reasons:
             fault = segmenter_fault(
                 self._samples, self._threshold, lambda p: self._reference.run(p).copy()

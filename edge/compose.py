@@ -11,10 +11,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from convert.cache import cache_folder, prepared_path
+from convert.cache import cache_folder, prepared_hash, prepared_path
 from convert.notes import manifest_key, read_notes
 from edge.analysis.analyzer import Analyzer
-from edge.engine_card import EngineCard
+from edge.engine_card import EngineCard, judged_under
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.cuda import has_binding
@@ -120,10 +120,18 @@ def _why_no_tensorrt() -> str:
 def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
     """Both networks as the engines that were chosen for them, on one thread of the GPU."""
     # The cards first: they need no GPU, and say what to build.
-    cards = [(model, *_chosen(model)) for model in (pack.segmenter, pack.classifier)]
+    rules = judged_under(pack)
+    cards = [(model, *_chosen(model, rules)) for model in (pack.segmenter, pack.classifier)]
     # Imported where it is wanted: it brings TensorRT.
-    from edge.engines.gpu_thread import GpuThread
-    from edge.engines.tensorrt import TensorRtEngine
+    try:
+        from edge.engines.gpu_thread import GpuThread
+        from edge.engines.tensorrt import TensorRtEngine
+    except (ImportError, OSError, AttributeError) as error:
+        raise ModelRefusedError(
+            "TensorRT 10.3 or later that loads",
+            got=f"TensorRT does not load: {' '.join(str(error).split())}",
+            next_step="see what is missing: dermedge doctor",
+        ) from error
 
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
@@ -142,7 +150,7 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
         yield opened[0], opened[1]
 
 
-def _chosen(model: Model) -> tuple[ModelEngines, EngineCard]:
+def _chosen(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
     """The engine in use for a model, if it was built from this very model and passed."""
     manifest = model.manifest
     engines = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
@@ -153,6 +161,10 @@ def _chosen(model: Model) -> tuple[ModelEngines, EngineCard]:
         reason = f"the engine of {manifest.name} was built from another ONNX file"
     elif card.model.graph_key != manifest_key(manifest):
         reason = f"the engine of {manifest.name} was built from another manifest"
+    elif card.model.plain_sha256 != prepared_hash(prepared_path(model)):
+        reason = f"the engine of {manifest.name} was built by another version of dermedge"
+    elif card.gate is not None and card.gate.judged_under != rules:
+        reason = f"the engine of {manifest.name} was judged under other rules of the manifests"
     else:
         return engines, card
     raise ModelRefusedError(

@@ -135,8 +135,8 @@ class OutputSection(_Section):
     sinks: Annotated[
         tuple[Annotated[str, AfterValidator(_sink_uri)], ...],
         Field(
-            description="window, headless, video:PATH?fps=N, png:DIR?every=N, jsonl:PATH; "
-            "empty: a window where there is a display"
+            description="window:?screen=WxH, headless, video:PATH?fps=N, png:DIR?every=N, "
+            "jsonl:PATH; empty: a window where there is a display"
         ),
     ] = ()
     overwrite: Annotated[

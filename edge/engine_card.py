@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.errors import ModelRefusedError
+from models.manifest import Pack
 
 CARD_SCHEMA = "dermedge.engine/1"
 
@@ -56,6 +57,8 @@ class CardModel(_Table):
         onnx_sha256: The ONNX file that the manifest names.
         graph_key: What the manifest said about its graph when it was prepared
             (``convert.notes.manifest_key``).
+        plain_sha256: The prepared graph in the network's own precision: it changes with the
+            program that prepares, too.
         prepared_sha256: The graph that the compiler was given: prepared, in its precision.
     """
 
@@ -63,6 +66,7 @@ class CardModel(_Table):
     version: str
     onnx_sha256: Sha256
     graph_key: str
+    plain_sha256: Sha256
     prepared_sha256: Sha256
 
 
@@ -125,6 +129,8 @@ class GateVerdict(_Table):
         reference: What the engine was held against.
         limits: Limits in force, by name.
         figures: What was measured, by name; ``None`` where nothing could be measured.
+        judged_under: Of the manifests, what decides what was judged; see :func:`judged_under`.
+        golden_key: Which golden frames were asked for (``convert.golden``).
     """
 
     passed: bool
@@ -134,6 +140,8 @@ class GateVerdict(_Table):
     reference: str
     limits: dict[str, float]
     figures: dict[str, float | None]
+    judged_under: Sha256 | None = None
+    golden_key: Sha256 | None = None
 
 
 class EngineCard(_Table):
@@ -200,6 +208,28 @@ def engine_key(
         "settings": settings.model_dump(mode="json"),
         "calibration": calibration_sha256,
     }
+    return hashlib.sha256(_canonical(parts)).hexdigest()
+
+
+def judged_under(pack: Pack) -> str:
+    """Hash of what a pack's manifests say outside the graphs that a verdict depends on.
+
+    Threshold, resizing, region rules and limits of both networks: the classifier is judged on the
+    regions of the segmenter.
+    """
+    parts = [
+        model.manifest.model_dump(
+            mode="json",
+            include={
+                "output": {"threshold"},
+                "resize": True,
+                "regions": True,
+                "gate": True,
+                "max_batch": True,
+            },
+        )
+        for model in (pack.segmenter, pack.classifier)
+    ]
     return hashlib.sha256(_canonical(parts)).hexdigest()
 
 

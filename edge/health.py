@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.errors import DermedgeError
 from edge.mailbox import IdGaps
-from edge.result import STATUS_WORDS, Result, Stage, Status
+from edge.result import DISCLAIMER, STATUS_WORDS, UNVALIDATED, Result, Stage, Status
 
 ROLLING = 2000
 """Medians and percentiles are of at most this many newest values: a service runs for weeks."""
@@ -58,6 +58,7 @@ class Tally:
         self.age_ms = Samples()
         self.statuses: Counter[str] = Counter()
         self.classes: Counter[str] = Counter()
+        self.unvalidated = False
         self.regions = 0
         self.most_regions = 0
         self.not_classified = 0
@@ -78,6 +79,7 @@ class Tally:
         self.regions += len(regions)
         self.most_regions = max(self.most_regions, len(regions))
         self.not_classified += result.regions_not_classified
+        self.unvalidated |= UNVALIDATED in result.reasons
         for region in regions:
             if region.abstained:
                 self.classes["uncertain"] += 1
@@ -193,20 +195,23 @@ class Health:
         return "health: " + ", ".join(parts)
 
     def summary(self, source: str, put_ids: IdGaps, taken_ids: IdGaps, ended: str) -> str:
-        """Several readable lines for the end of a run of ``source``, ended by ``ended``."""
+        """Several readable lines for the end of a run of ``source``, ended by ``ended``.
+
+        The last one is the disclaimer; classes of a model that nobody validated are marked so.
+        """
         total = self.total
         size = "" if self._size_wh is None else f", {self._size_wh[0]}x{self._size_wh[1]}"
         rows = [("Source", f"{source}{size}; ended by {ended}")]
         rows.append(("Frames", self._frames_words(put_ids, taken_ids)))
         rows.append(("Answers", _counts(total.statuses) or "none"))
         rows.append(("Regions", _regions_words(total)))
-        rows.append(("Classes", _counts(total.classes) or "none"))
+        rows.append(("Classes", _classes_words(total)))
         rows.append(("Frame age", _age_words(total.age_ms, self._first_age_ms)))
         lines = [f"{name:<11}{words}" for name, words in rows]
         lines += _latency_table(total.stages)
         for words, count in self._problems.items():
             lines.append(f"{'Problem':<11}{words}" + (f" ({count} times)" if count > 1 else ""))
-        return "\n".join(lines)
+        return "\n".join([*lines, DISCLAIMER])
 
     def _frames_words(self, put_ids: IdGaps, taken_ids: IdGaps) -> str:
         offered = put_ids.seen + put_ids.missing
@@ -239,6 +244,11 @@ def _regions_words(tally: Tally) -> str:
     per_frame = tally.regions / max(1, tally.analyses)
     words = f"{tally.regions}, {per_frame:.1f} per frame, at most {tally.most_regions}"
     return words + (f"; {tally.not_classified} not classified" if tally.not_classified else "")
+
+
+def _classes_words(tally: Tally) -> str:
+    mark = f" ({UNVALIDATED})" if tally.unvalidated else ""
+    return (_counts(tally.classes) or "none") + mark
 
 
 def _age_words(age_ms: Samples, first_ms: float | None) -> str:

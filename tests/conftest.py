@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,17 +37,26 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Standin:
 
 
 @pytest.fixture
-def standin_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
+def standin_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
     """The same in this process: ``import tensorrt`` and ``import cuda.bindings`` work."""
     standin.enter(monkeypatch)
-    return standin
+    yield standin
+    _forget_tensorrt()
 
 
 @pytest.fixture
-def pycuda_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
+def pycuda_here(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
     """Both stand-ins in this process, and the genuine pycuda on them; cuda-python is not there."""
     reason = standin_for_tests.why_no_pycuda()
     if reason is not None:
         pytest.skip(reason)
     standin.enter(monkeypatch, binding="pycuda")
-    return standin
+    yield standin
+    _forget_tensorrt()
+
+
+def _forget_tensorrt() -> None:
+    """To the next test TensorRT is not installed."""
+    for name in [n for n in sys.modules if n.partition(".")[0] == "tensorrt"]:
+        del sys.modules[name]
+    sys.modules.pop("edge.engines.tensorrt", None)

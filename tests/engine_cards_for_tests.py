@@ -25,6 +25,7 @@ MODEL = CardModel(
     version="1",
     onnx_sha256="1" * 64,
     graph_key="{}",
+    plain_sha256="8" * 64,
     prepared_sha256="2" * 64,
 )
 SETTINGS = BuilderSettings(max_batch=4, opt_batch=4)

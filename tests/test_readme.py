@@ -77,6 +77,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert [link for link in local if not (document.parent / link).exists()] == []
 
 
+def test_the_formats_named_are_those_that_are_read() -> None:
+    from edge.sources import containers, pictures
+
+    said = re.search(r"takes pictures \((.*?)\) and videos \((.*?)\)", README, re.DOTALL)
+    assert said is not None
+    named = [set(re.split(r",\s+", words)) for words in said.groups()]
+    assert {f".{name.lower()}" for name in named[1]} == containers.SUFFIXES
+    assert named[0] == set(re.split(", | or ", pictures.FORMS))
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     shell = "".join(fenced_blocks("sh")) + "".join(re.findall(r"`[^`\n]+`", README))

@@ -13,6 +13,7 @@ from edge.result import (
     STATUS_WORDS,
     UNVALIDATED,
     Region,
+    RegionColour,
     Result,
     Stage,
     percent,
@@ -145,10 +146,15 @@ def _region_lines(region: Region, answer: str, result: Result, mark: str) -> Ite
     for entry in (region.classes or ())[:_CLASSES_SHOWN]:
         text = result.label_text.get(entry.label, entry.label)
         yield f"       {percent(entry.probability):>4}  {entry.label}  {text}{mark}"
-    colour = region.colour
-    if colour is not None and colour.delta_ei is not None:
-        reliable = "" if colour.erythema_reliable else f" (not reliable: {colour.reason})"
-        yield f"       erythema index against the skin around it {colour.delta_ei:+.1f}{reliable}"
+    if region.classified:
+        yield f"       erythema index against the skin around it {_redness(region.colour)}"
+
+
+def _redness(colour: RegionColour | None) -> str:
+    if colour is None or colour.delta_ei is None:
+        return f"unknown ({colour.reason})" if colour is not None and colour.reason else "unknown"
+    reliable = "" if colour.erythema_reliable else f" (not reliable: {colour.reason})"
+    return f"{colour.delta_ei:+.1f}{reliable}"
 
 
 def _answer(region: Region, abstain_below: float) -> str:

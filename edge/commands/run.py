@@ -42,8 +42,9 @@ _log = logging.getLogger("dermedge.run")
     "--sink",
     "sinks",
     multiple=True,
-    help="window, headless, video:PATH.webm, png:DIR?every=N or jsonl:PATH; may be repeated. "
-    "Default: a window where there is a display.",
+    help="window (window:?screen=WxH for another screen than the display says), headless, "
+    "video:PATH.webm, png:DIR?every=N or jsonl:PATH; may be repeated. video and png hold what a "
+    "window beside them shows. Default: a window where there is a display.",
 )
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
@@ -131,8 +132,10 @@ def _run(config: Config) -> int:
     from edge.health import Health
     from edge.loop import run_loop
     from edge.overlay.overlay import Overlay
+    from edge.sinks.window import WindowSink
     from edge.view import PairedView
 
+    window = next((sink for sink in sinks if isinstance(sink, WindowSink)), None)
     health, stop = Health(config.loop.health_every_s), Stop()
     # Until the engines are open there is nothing to finish: a stop signal ends the program there.
     with (
@@ -146,7 +149,9 @@ def _run(config: Config) -> int:
             source,
             analyzer.analyze,
             PairedView(
-                Overlay(validated=pack.classifier.manifest.validated), health.newest_loop_ms
+                Overlay(validated=pack.classifier.manifest.validated),
+                health.newest_loop_ms,
+                room=lambda: window.room if window else None,
             ),
             sinks,
             stop=stop,

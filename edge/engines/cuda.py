@@ -180,14 +180,18 @@ def open_cuda(ordinal: int = 0) -> Cuda:
         RequestError: Neither is installed.
         CudaError: There is no driver, no GPU, or it cannot be used.
     """
-    if _has("pycuda"):
-        from edge.engines.cuda_pycuda import PyCuda
+    try:
+        if _has("pycuda"):
+            from edge.engines.cuda_pycuda import PyCuda
 
-        return PyCuda(ordinal)
-    if _has_cuda_python():
-        from edge.engines.cuda_python import CudaPython
+            return PyCuda(ordinal)
+        if _has_cuda_python():
+            from edge.engines.cuda_python import CudaPython
 
-        return CudaPython(ordinal)
+            return CudaPython(ordinal)
+    except (ImportError, OSError, AttributeError) as error:
+        words = " ".join(str(error).split())
+        raise cuda_failed("a binding to CUDA that loads", words) from error
     raise RequestError(
         "pycuda or cuda-python, to use the GPU",
         got="neither",

@@ -1,7 +1,8 @@
 """Compiled engines on the GPU, by TensorRT: trusted only with a card that fits and has passed.
 
 Inputs and outputs are named tensors. The run is ``execute_async_v3`` on a stream of its own, or,
-from the second run of a batch size on, the replay of a CUDA graph where the binding offers one.
+while the batch stays the same, the replay of a CUDA graph where the binding offers one: a recording
+is worth nothing once the shapes of its context have changed.
 Each tensor lies in mapped memory, which the GPU reads and writes where it is, or is copied through
 pinned memory; the gate measures which is faster on this device, and the card says so.
 
@@ -16,6 +17,7 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,7 +36,8 @@ from edge.errors import ModelRefusedError
 
 Transfer = Literal["mapped", "staged"]
 
-_WARM_UP_RUNS = 2
+_WARM_UP_RUNS = 3
+_RUNS_BEFORE_GRAPH = 2
 _BUILD_AGAIN = "build it again: dermedge-convert build PACK"
 _DTYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
 
@@ -124,6 +127,11 @@ class TensorRtEngine(EngineShell):
         return values
 
 
+@cache
+def _log() -> _Log:
+    return _Log()
+
+
 class _Runner:
     """The engine inside the GPU's thread: every method is called there."""
 
@@ -134,9 +142,11 @@ class _Runner:
             raise _refused(card, problem)
         content = _content(path, card)
         self._cuda = cuda
+        self._log = _log()
+        self._log.forget()
         self._stack = ExitStack()
-        self._graphs: dict[int, Graph | None] = {}
-        self._batch = 0
+        self._graph: Graph | None = None
+        self._batch = self._runs_of_batch = 0
         try:
             self._open(content, card)
         except BaseException as error:
@@ -147,17 +157,21 @@ class _Runner:
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Run a batch; the answer is overwritten by the next run. The time is the GPU's, in ms."""
+        self._log.forget()
         batch = len(pixels)
         if batch != self._batch:
             self._set_batch(batch)
         np.copyto(self._input.view(pixels.shape), pixels)
-        if batch in self._graphs:
-            self._launch(batch)
+        if self._graph is not None:
+            self._replay(self._graph)
         else:
-            # An ordinary run first: what TensorRT prepares in it must not be recorded.
             self._check(self._enqueue())
             self._stream.synchronize()
-            self._graphs[batch] = self._captured()
+            self._runs_of_batch += 1
+            # Ordinary runs first: what TensorRT prepares in them must not be recorded, and a batch
+            # that changes with every frame is never worth it.
+            if self._runs_of_batch == _RUNS_BEFORE_GRAPH:
+                self._graph = self._captured()
         shape = tuple(self._context.get_tensor_shape(self._output.name))
         answer = self._answer[:batch]
         np.copyto(answer, self._output.view(shape))
@@ -175,13 +189,12 @@ class _Runner:
         return chosen
 
     def close(self) -> None:
-        self._forget_graphs()
+        self._forget_graph()
         self._stack.close()
 
     # --- opening ----------------------------------------------------------------------------------
 
     def _open(self, content: bytes, card: EngineCard) -> None:
-        self._log = _Log()
         runtime = self._held(self._runtime(), "runtime")
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
@@ -235,20 +248,21 @@ class _Runner:
 
     def _warm_up(self) -> None:
         """The first runs are slow; nobody is to wait for them later."""
-        for batch in sorted({1, self.interface.max_batch}):
+        for batch in range(self.interface.max_batch, 0, -1):
             for _ in range(_WARM_UP_RUNS):
                 self.run(np.zeros((batch, *self._input.shape[1:]), np.uint8))
 
     # --- running ----------------------------------------------------------------------------------
 
     def _set_batch(self, batch: int) -> None:
+        self._forget_graph()
         if not self._context.set_input_shape(self._input.name, (batch, *self._input.shape[1:])):
             raise ModelRefusedError(
                 f"an engine that takes {batch} pictures at once",
                 got=self._log.words(),
                 next_step=_BUILD_AGAIN,
             )
-        self._batch = batch
+        self._batch, self._runs_of_batch = batch, 0
 
     def _enqueue(self) -> bool:
         """Put copies and run into the stream; False where TensorRT does not start."""
@@ -261,15 +275,11 @@ class _Runner:
         self._end.record(self._stream)
         return True
 
-    def _launch(self, batch: int) -> None:
-        graph = self._graphs[batch]
-        if graph is None:
-            self._check(self._enqueue())
-        else:
-            # Events inside a recording cannot be timed.
-            self._start.record(self._stream)
-            graph.launch(self._stream)
-            self._end.record(self._stream)
+    def _replay(self, graph: Graph) -> None:
+        # Events inside a recording cannot be timed.
+        self._start.record(self._stream)
+        graph.launch(self._stream)
+        self._end.record(self._stream)
         self._stream.synchronize()
 
     def _captured(self) -> Graph | None:
@@ -292,7 +302,8 @@ class _Runner:
 
     def _bind(self, tensor: _Tensor, way: Transfer) -> None:
         """Give a tensor its memory, and forget what was recorded with the memory before."""
-        self._forget_graphs()
+        self._forget_graph()
+        self._runs_of_batch = 0
         tensor.allocate(self._cuda, way)
         if not self._context.set_tensor_address(tensor.name, tensor.device_address):
             raise ModelRefusedError(
@@ -312,11 +323,10 @@ class _Runner:
                 spent.append(time.perf_counter() - started)
         return statistics.median(spent)
 
-    def _forget_graphs(self) -> None:
-        while self._graphs:
-            _, graph = self._graphs.popitem()
-            if graph is not None:
-                graph.close()
+    def _forget_graph(self) -> None:
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.close()
 
 
 class _Tensor:
@@ -368,11 +378,19 @@ class _Tensor:
 
 
 class _Log(trt.ILogger):
-    """Keeps what TensorRT says is wrong: it gives ``None`` where others raise."""
+    """Keeps what TensorRT says is wrong: it gives ``None`` where others raise.
+
+    One for the whole process, never freed: TensorRT keeps the first one that it is given for
+    everything that belongs to no engine.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._errors: list[str] = []
+
+    def forget(self) -> None:
+        """Begin anew: what follows is about something else."""
+        self._errors = []
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """Called by TensorRT, from any thread; it must not raise."""

@@ -14,7 +14,7 @@ from edge.overlay.badges import Badge, draw_badge, draw_leaders, place_badges
 from edge.overlay.band import Reading, draw_band
 from edge.overlay.banner import draw_banner, sentence
 from edge.overlay.fonts import Fonts
-from edge.overlay.layout import Layout, Placement, Rect, layout_for
+from edge.overlay.layout import Layout, Placement, Rect, Room, layout_for
 from edge.overlay.legend import LegendPainter, note_width, plan_legend
 from edge.overlay.numbers import WorstSoFar, duration, milliseconds
 from edge.overlay.outline import Shape, draw_outlines, shape_of
@@ -80,9 +80,9 @@ class Overlay:
         """The parts of the last picture, or ``None`` before the first."""
         return self._drawn
 
-    def size_for(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
-        """Width and height of the drawn picture for frames of ``frame_wh``."""
-        return layout_for(frame_wh, self._placement).canvas_wh
+    def size_for(self, frame_wh: tuple[int, int], room: Room | None = None) -> tuple[int, int]:
+        """Width and height of the drawn picture for frames of ``frame_wh`` shown in ``room``."""
+        return layout_for(frame_wh, self._placement, room).canvas_wh
 
     def draw(
         self,
@@ -92,12 +92,14 @@ class Overlay:
         age_ms: float | None = None,
         view: str | None = None,
         durations_ms: Mapping[Stage, float] | None = None,
+        room: Room | None = None,
         out: Pixels | None = None,
     ) -> Pixels:
         """Draw ``result`` over ``pixels``.
 
         The drawn picture is larger than the frame by the disclaimer's strip, and by the legend
-        beside or below; see :meth:`size_for`.
+        beside or below; see :meth:`size_for`. In a room that is too small for this, the frame is
+        drawn reduced: the text stays readable.
 
         Args:
             pixels: HxWx3 uint8 RGB; read only.
@@ -107,6 +109,7 @@ class Overlay:
             view: ``paired`` or ``live``, shown by name; ``None`` for a still.
             durations_ms: Stages measured outside the analysis (draw, present: of the picture
                 before), shown beside it.
+            room: Where it is shown; ``None`` where that does not matter, as in a file.
             out: Buffer of the drawn size to draw into.
 
         Returns:
@@ -117,11 +120,11 @@ class Overlay:
                 result's regions belong to a frame of another size.
         """
         frame_wh = _checked_size(pixels, result)
-        layout = layout_for(frame_wh, self._placement)
+        layout = layout_for(frame_wh, self._placement, room)
         canvas = self._canvas_for(layout, out)
         picture = _cut(canvas, layout.picture)
         self._painter.allow(layout.em_px)
-        _put_frame(pixels, canvas, picture, layout)
+        _put_frame(pixels, canvas, picture, layout, in_time=room is not None)
         shapes = [
             shape_of(region, layout.scale, _size_wh(picture), layout.em_px)
             for region in result.regions or ()
@@ -246,16 +249,39 @@ def _checked_size(pixels: Pixels, result: Result) -> tuple[int, int]:
     return frame_wh
 
 
-def _put_frame(pixels: Pixels, canvas: Pixels, picture: Pixels, layout: Layout) -> None:
+def _put_frame(
+    pixels: Pixels, canvas: Pixels, picture: Pixels, layout: Layout, *, in_time: bool
+) -> None:
+    """Fill the picture's part with the frame, and what is beside it with black.
+
+    A reduced frame is averaged over its pixels' exact areas, or nearly so where somebody waits
+    ``in_time`` to see it: that would take longer than all else that is drawn.
+    """
     x0, y0, x1, y1 = layout.picture
     canvas_w, body = layout.canvas_wh[0], layout.band[1]
+    size_wh = (x1 - x0, y1 - y0)
     if picture.shape == pixels.shape:
         np.copyto(picture, pixels)
+    elif layout.scale >= 1.0:
+        cv2.resize(pixels, size_wh, dst=picture, interpolation=cv2.INTER_CUBIC)
+    elif in_time:
+        halved = _halved(pixels, size_wh)
+        cv2.resize(halved, size_wh, dst=picture, interpolation=cv2.INTER_LINEAR)
     else:
-        way = cv2.INTER_AREA if layout.scale < 1.0 else cv2.INTER_CUBIC
-        cv2.resize(pixels, (x1 - x0, y1 - y0), dst=picture, interpolation=way)
-    for margin in ((x0, 0, x1, y0), (x0, y1, x1, body), (x1, 0, canvas_w, body)):
+        cv2.resize(pixels, size_wh, dst=picture, interpolation=cv2.INTER_AREA)
+    margins = ((0, 0, x0, body), (x0, 0, x1, y0), (x0, y1, x1, body), (x1, 0, canvas_w, body))
+    for margin in margins:
         shade(canvas, margin, opacity=1.0, level=0)
+
+
+def _halved(pixels: Pixels, target_wh: tuple[int, int]) -> Pixels:
+    """Means of 2x2 pixels, which OpenCV makes fast, while that leaves at least what is wanted."""
+    height, width = pixels.shape[:2]
+    while width >= 2 * target_wh[0] and height >= 2 * target_wh[1] and not (width | height) % 2:
+        width, height = width // 2, height // 2
+        half = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(half, np.uint8)
+    return pixels
 
 
 def _size_wh(picture: Pixels) -> tuple[int, int]:

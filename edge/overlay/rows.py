@@ -127,14 +127,18 @@ def _region(region: Region, detail: Detail, result: Result) -> Iterator[Row]:
         lesser = classes[1 : detail.classes]
     for text, code, probability in lesser:
         yield Row("class", text, code, probability, colour=SOFT_INK)
-    if detail.colour and region.colour is not None and region.colour.delta_ei is not None:
-        yield _colour_row(region.colour, region.colour.delta_ei)
+    if detail.colour:
+        yield _colour_row(region.colour)
 
 
-def _colour_row(colour: RegionColour, delta_ei: float) -> Row:
+def _colour_row(colour: RegionColour | None) -> Row:
+    if colour is None or colour.delta_ei is None:
+        # No row would look like a region that is not red.
+        return Row("class", "ΔEI unknown", "dEI unknown", colour=WARNING)
+    number = f"{colour.delta_ei:+.1f}"
     if colour.erythema_reliable:
-        return Row("class", "redness ΔEI", "redness dEI", f"{delta_ei:+.1f}", colour=SOFT_INK)
-    return Row("class", "ΔEI unreliable", "dEI unreliable", f"{delta_ei:+.1f}", colour=WARNING)
+        return Row("class", "redness ΔEI", "redness dEI", number, colour=SOFT_INK)
+    return Row("class", "ΔEI unreliable", "dEI unreliable", number, colour=WARNING)
 
 
 def _not_classified(result: Result) -> Iterator[Row]:

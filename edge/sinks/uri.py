@@ -8,15 +8,17 @@ from pathlib import Path
 
 from edge.errors import RequestError
 from edge.sinks.base import Sink
-from edge.uri import Kind, Uri, number, parse_uri, whole_number
+from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
 
 KINDS: Mapping[str, Kind] = {
-    "window": Kind("window"),
+    "window": Kind("window:?screen=WxH", {"screen": size_wh(64, 16384)}),
     "headless": Kind("headless"),
     "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
     "jsonl": Kind("jsonl:PATH"),
 }
+
+_WITHOUT_PATH = ("window", "headless")
 
 _LIVE_FPS = 10.0
 """Highest rate of a live video."""
@@ -35,7 +37,7 @@ def parse_sink(text: str) -> Uri:
             video does not end in ``.webm``.
     """
     uri = parse_uri(text, KINDS, "sink")
-    needs_path = KINDS[uri.kind].form != uri.kind
+    needs_path = uri.kind not in _WITHOUT_PATH
     if needs_path != bool(uri.place):
         raise RequestError(
             f"a sink written as {KINDS[uri.kind].form}",
@@ -57,8 +59,8 @@ def sinks_from_uris(
     """The named sinks, window first so that the frame age is that of the screen; none is open.
 
     Args:
-        texts: ``window``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``, ``jsonl:PATH``;
-            empty takes a window where there is a display, and else nothing.
+        texts: ``window:?screen=WxH``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``,
+            ``jsonl:PATH``; empty takes a window where there is a display, and else nothing.
         overwrite: Replace what an earlier run left.
         source_path: What the source reads; no sink may write there, nor over a file of it, nor
             into the folder above.
@@ -111,7 +113,7 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
     if uri.kind == "window":
         from edge.sinks.window import WindowSink
 
-        return WindowSink()
+        return WindowSink(uri.options.get("screen"))
     if uri.kind == "headless":
         from edge.sinks.headless import HeadlessSink
 
@@ -152,9 +154,9 @@ def _refuse_earlier_run(kind: str, path: Path) -> None:
 
 def _window_or_none() -> Sink:
     from edge.sinks.headless import HeadlessSink
-    from edge.sinks.window import WindowSink, why_no_display
+    from edge.sinks.window import WindowSink, ask_display
 
-    reason = why_no_display()
+    reason = ask_display().why_not
     if reason is None:
         return WindowSink()
     _log.warning("no window, because of %s; results are only counted (see --sink)", reason)

@@ -19,7 +19,15 @@ from typing import Literal
 from edge.errors import InputError
 from edge.sources.integrity import cut_off, ends_blank, printable
 
+FORMS = "MP4, MOV, 3GP, WebM, Matroska or AVI"
+"""What is read, in words."""
+
 SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv"})
+
+OTHER_SUFFIXES = frozenset(
+    {".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv"}
+)
+"""Names of videos whose ends are not checked here: refused as videos, not as pictures."""
 
 _EBML_MAGIC = b"\x1a\x45\xdf\xa3"
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
@@ -70,15 +78,20 @@ def check_container(path: Path) -> Container:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         walk = _walk_for(data)
         if walk is None:
-            raise InputError(
-                f"a video (MP4, MOV, WebM, Matroska or AVI) in {printable(path)}",
-                got=f"a file that starts with {data[:8].hex(' ')}",
-                next_step="convert it to MP4 or WebM",
-            )
+            raise no_container(path, data[:8])
         try:
             return walk(data)
         except _TornError as torn:
             raise cut_off(path, f"a video that ends too early ({torn})") from torn
+
+
+def no_container(path: Path, start: bytes) -> InputError:
+    """The error for a file that begins with ``start``, as no video known here does."""
+    return InputError(
+        f"a video ({FORMS}) in {printable(path)}",
+        got=f"a file that starts with {start[:8].hex(' ')}",
+        next_step="convert it, for example: ffmpeg -i IN -c:v libvpx OUT.webm",
+    )
 
 
 def is_container(path: Path) -> bool:

@@ -281,7 +281,7 @@ class FilesSource:
 def no_media(path: Path, listing: Listing) -> InputError:
     """The error for a folder without anything to read."""
     return InputError(
-        f"pictures or videos in {printable(path)}",
+        f"pictures ({pictures.FORMS}) or videos ({containers.FORMS}) in {printable(path)}",
         got=skipped_in_words(listing.skipped) or "an empty folder",
         next_step="give a picture, a video, or a folder that holds some",
     )

@@ -44,6 +44,7 @@ from edge.errors import InputError
 from edge.frame import Frame
 from edge.native_messages import native_messages_dropped
 from edge.sources import rgb_strips
+from edge.sources.containers import OTHER_SUFFIXES, no_container
 from edge.sources.integrity import check_readable, check_whole, cut_off, printable
 
 MAX_PIXELS = 200_000_000
@@ -57,6 +58,9 @@ _READERS = (
     BmpImagePlugin.BmpImageFile,
 )
 _FORMATS = tuple(reader.format for reader in _READERS)
+
+FORMS = "JPEG, PNG, WebP, TIFF or BMP"
+"""What is read, in words."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
@@ -178,6 +182,8 @@ def _no_picture(path: Path) -> InputError:
         )
     if start.startswith(_MAGIC):
         return cut_off(path, "a picture whose beginning is damaged")
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        return no_container(path, start)
     is_text = not set(start) - set(range(32, 127)) - set(b"\t\r\n")
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"heim", b"avif"):
         got, remedy = "a HEIC or AVIF picture", "export it as JPEG"
@@ -185,8 +191,7 @@ def _no_picture(path: Path) -> InputError:
         got, remedy = "text", "give the picture itself"
     else:
         got, remedy = f"a file that starts with {start[:8].hex(' ')}", "convert it to JPEG or PNG"
-    names = "JPEG, PNG, WebP, TIFF or BMP"
-    return InputError(f"a picture ({names}) in {printable(path)}", got=got, next_step=remedy)
+    return InputError(f"a picture ({FORMS}) in {printable(path)}", got=got, next_step=remedy)
 
 
 def _decode(path: Path, image: Image.Image) -> Picture:

@@ -6,6 +6,7 @@ The stand-in's engines run in ONNX Runtime; what is wrong with them, tests plant
 from __future__ import annotations
 
 import fcntl
+import importlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -465,3 +466,83 @@ def test_inspect_a_choice_that_is_damaged(bench: Bench) -> None:
     assert "the choice: damaged" in bench.inspect(str(bench.pack)).out
     assert bench.build().error is None
     assert bench.chosen().passed
+
+
+# --- what a verdict holds for ---------------------------------------------------------------------
+
+
+def _changed(bench: Bench, old: str, new: str) -> None:
+    path = bench.pack / "segmenter.toml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_other_rules_of_the_manifest_are_judged_anew_and_not_trusted_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DERMEDGE_ENGINES", str(bench.root))
+    bench.build(part=None)
+    built = bench.chosen().build
+    _changed(bench, "threshold = 0.5", "threshold = 0.4")
+    with pytest.raises(ModelRefusedError, match="judged under other rules"):
+        open_engines(find_pack(str(bench.pack)), "tensorrt").__enter__()
+    done = bench.build(part=None)
+    assert done.error is None and "200 golden frames" in done.out
+    assert bench.chosen().build == built  # judged again, not built again
+    with open_engines(find_pack(str(bench.pack)), "tensorrt") as engines:
+        assert engines[0].identity.backend == "tensorrt"
+
+
+def test_other_golden_frames_are_judged(bench: Bench, tmp_path: Path) -> None:
+    bench.build()
+    (tmp_path / "mine").mkdir()
+    picture = render(random_spec(1, (96, 96))).pixels
+    cv2.imwrite(str(tmp_path / "mine" / "a.png"), picture[..., ::-1])
+    done = bench.build("--frames", str(tmp_path / "mine"))
+    assert done.error is None and "201 golden frames" in done.out
+    assert bench.chosen().gate.frames == 201  # type: ignore[union-attr]
+    assert "201 frames" in bench.build("--frames", str(tmp_path / "mine")).out
+
+
+def test_an_engine_that_does_not_open_is_a_verdict_and_the_next_precision_is_tried(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = importlib.import_module("edge.engines.tensorrt")
+    opened = runtime.TensorRtEngine.__init__
+
+    def only_fp32(self: Any, path: Path, card: EngineCard, *rest: Any, **options: Any) -> None:
+        if card.precision != "fp32":
+            raise ModelRefusedError("an engine", got="no memory left", next_step="none")
+        opened(self, path, card, *rest, **options)
+
+    monkeypatch.setattr(runtime.TensorRtEngine, "__init__", only_fp32)
+    done = bench.build("--precision", "best")
+    assert done.error is None and bench.chosen().precision == "fp32"
+    assert "it does not run here: no memory left" in done.out
+
+
+@pytest.mark.slow
+def test_the_released_pack_in_its_best_precision(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything but the compiler is the real thing: preparation, precisions, gate, runtime."""
+    bench.pack = Path("reference")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for seed in range(40):
+        made = render(random_spec(seed, (256, 192), lesion_count=2, domain="dermoscopic"))
+        cv2.imwrite(str(pictures / f"{seed}.png"), made.pixels[..., ::-1])
+    done = _run(
+        build,
+        "reference",
+        *("--engines", str(bench.root), "--precision", "best", "--calibration", str(pictures)),
+    )
+    assert done.error is None, done
+    for part in ("segmenter", "classifier"):
+        for precision in ("int8", "fp16", "fp32"):
+            assert f"{part:<12}{precision}: " in done.out
+        assert bench.chosen(part).passed
+    monkeypatch.setenv("DERMEDGE_ENGINES", str(bench.root))
+    with open_engines(find_pack("reference")) as engines:
+        assert [engine.identity.backend for engine in engines] == ["tensorrt"] * 2

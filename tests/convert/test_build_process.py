@@ -371,7 +371,7 @@ def test_a_timing_cache_of_another_device_is_dropped(
     compile_it(graph, file)
     plant(gpu_name="Thor")
     compile_it(graph, file)
-    assert "timing.cache is dropped: TensorRT does not take it" in capsys.readouterr().err
+    assert "the timing cache is dropped: TensorRT does not take it" in capsys.readouterr().err
 
 
 def test_a_timing_cache_that_cannot_be_kept(

@@ -253,3 +253,25 @@ def test_other_pictures_give_another_hash(pack: Pack, engines: dict[str, Any]) -
     frames[5] = GoldenFrame(frames[5].name, changed)
     other = judge(pack, engines, "segmenter", engines["segmenter"], frames)
     assert one.golden_sha256 != other.golden_sha256
+
+
+def test_what_the_product_would_refuse_is_refused(pack: Pack, engines: dict[str, Any]) -> None:
+    def beyond(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(values * np.float32(1.02), np.float32)
+
+    verdict = judge(pack, engines, "segmenter", Planted(engines["segmenter"], beyond))
+    assert not verdict.passed and "not between 0 and 1" in verdict.reasons[0]
+
+    def too_much(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(values + np.float32(0.02), np.float32)
+
+    verdict = judge(pack, engines, "classifier", Planted(engines["classifier"], too_much))
+    assert not verdict.passed and "do not add up to 1" in verdict.reasons[0]
+
+
+def test_frames_in_which_there_is_nothing_to_find_decide_nothing(
+    pack: Pack, engines: dict[str, Any]
+) -> None:
+    bare = GoldenFrame("skin", np.full((120, 120, 3), (200, 150, 120), np.uint8))
+    verdict = judge(pack, engines, "segmenter", engines["segmenter"], [bare] * FRAMES_MIN)
+    assert not verdict.passed and "decides nothing" in verdict.reasons[0]

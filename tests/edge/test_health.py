@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from edge import health as health_module
 from edge.errors import InputError
 from edge.health import Health, Samples, Tally
 from edge.mailbox import IdGaps
-from edge.result import Stage
+from edge.result import DISCLAIMER, UNVALIDATED, Stage
 
 
 def test_median_and_p95_are_of_the_newest_values_but_the_maximum_is_of_all():
@@ -52,6 +53,21 @@ def test_what_a_run_contained():
     assert (total.age_ms.count, total.age_ms.maximum) == (2, 40.0)
     summary = health.summary("test:0", IdGaps(), IdGaps(), "the user")
     assert "median 40 ms, p95 40 ms, max 40 ms (and 900 ms for the first frame)" in summary
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_summary_names_no_class_without_saying_what_it_is_worth(validated: bool):
+    health = Health()
+    answer = result(frame(), 2)
+    if not validated:
+        answer = dataclasses.replace(answer, reasons=(UNVALIDATED,))
+    health.frame_done(answer, draw_ms=None, present_ms=1.0, age_ms=None)
+    health.frame_done(result(frame(), 0), draw_ms=None, present_ms=1.0, age_ms=None)
+    lines = health.summary("test:0", IdGaps(), IdGaps(), "the user").splitlines()
+    (classes,) = [line for line in lines if line.startswith("Classes")]
+    assert "NEV 1" in classes
+    assert classes.endswith("(classes are unvalidated)") == (not validated)
+    assert lines[-1] == DISCLAIMER
 
 
 def test_the_line_is_of_the_time_since_the_last_one(monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,7 @@ from overlay_for_tests import make_result
 
 from edge.frame import Frame
 from edge.health import Health
+from edge.overlay.layout import Room
 from edge.overlay.overlay import Overlay
 from edge.result import Stage
 from edge.view import PairedView
@@ -27,3 +28,13 @@ def test_drawing_and_presenting_the_last_frame_are_among_the_stages() -> None:
     assert "draw" not in shown[0] and "present" not in shown[0]
     assert (shown[1]["draw"], shown[1]["present"]) == ("2.5", "8.2")
     assert health.newest_loop_ms() == {Stage.DRAW: 2.5, Stage.PRESENT: 8.2}
+
+
+def test_the_picture_is_drawn_for_the_room_that_its_sink_found() -> None:
+    """Which is not known when the view is made: the window is not open yet."""
+    rooms: list[Room] = []
+    view = PairedView(Overlay(), room=lambda: rooms[-1] if rooms else None)
+    frame = Frame(np.full((480, 640, 3), 150, np.uint8), 0, "test:0", None, None, "file")
+    assert view(frame, make_result(SIZE_WH, ())).shape != (480, 800, 3)
+    rooms.append(Room((800, 480), filled=True))
+    assert view(frame, make_result(SIZE_WH, ())).shape == (480, 800, 3)

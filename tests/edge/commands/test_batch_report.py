@@ -7,7 +7,7 @@ from dataclasses import replace
 from shots_for_tests import frame, result
 
 from edge.commands.batch_report import one_line, summary
-from edge.result import UNVALIDATED, ClassProbability, Result
+from edge.result import UNVALIDATED, ClassProbability, RegionColour, Result
 
 
 def answer(*classes: ClassProbability, reasons: tuple[str, ...] = ()) -> Result:
@@ -30,6 +30,15 @@ def test_an_unvalidated_model_is_a_mark_on_the_classes_and_no_reason_of_a_failur
     text = summary("a.jpg", found, validated=False, abstain_below=0.5)
     assert UNVALIDATED not in text and "NEV (unvalidated)" in text
     assert "\n  CMYK converted to sRGB\n" in text
+
+
+def test_a_redness_that_could_not_be_measured_is_unknown_with_its_reason():
+    found = answer(ClassProbability("NEV", 0.6))
+    glare = "most of the region is glare or clipped"
+    colour = RegionColour(None, None, None, None, None, None, None, None, 0, False, glare)
+    region = replace(found.regions[0], colour=colour)  # type: ignore[index]
+    text = summary("a.jpg", replace(found, regions=(region,)), validated=True, abstain_below=0.5)
+    assert f"erythema index against the skin around it unknown ({glare})" in text
 
 
 def test_the_limit_of_naming_is_said_once_however_many_regions_abstain():

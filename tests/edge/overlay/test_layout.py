@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 from edge.overlay.layout import (
     EM_MIN_PX,
     LONG_SIDE_MAX_PX,
+    SMALLEST_ROOM_WH,
     Layout,
+    Placement,
     Rect,
+    Room,
     layout_for,
 )
 
@@ -54,9 +57,70 @@ def test_text_keeps_its_share_of_the_picture_or_16_pixels(size_wh: tuple[int, in
     assert layout.em_px <= max(EM_MIN_PX, height / 29)
 
 
-def test_a_five_inch_screen_keeps_16_pixels() -> None:
-    assert layout_for((800, 480)).em_px == 16
+def test_text_grows_with_the_frame() -> None:
     assert layout_for((3840, 2160)).em_px > 70
+
+
+@pytest.mark.parametrize(
+    ("frame_wh", "picture_wh", "placement"),
+    [
+        ((800, 480), (538, 323), "below"),
+        ((640, 480), (496, 372), "beside"),
+        ((1280, 720), (574, 323), "below"),
+        ((1920, 1080), (574, 323), "below"),
+    ],
+)
+def test_a_five_inch_screen_keeps_16_pixels_and_as_much_picture_as_they_leave(
+    frame_wh: tuple[int, int], picture_wh: tuple[int, int], placement: Placement
+) -> None:
+    screen_wh = (800, 480)
+    layout = layout_for(frame_wh, None, Room(screen_wh, filled=True))
+    check(layout)
+    fitted = min(s / c for s, c in zip(screen_wh, layout.canvas_wh, strict=True))
+    assert fitted == 1.0
+    assert fitted * layout.em_px >= 16
+    x0, y0, x1, y1 = layout.picture
+    assert (x1 - x0, y1 - y0) == pytest.approx(picture_wh, abs=1)
+    assert layout.placement == placement
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    frame_wh=st.tuples(st.integers(1, 20000), st.integers(1, 20000)),
+    room_wh=st.tuples(st.integers(800, 6000), st.integers(480, 6000)),
+    placement=st.sampled_from([None, "beside", "below"]),
+    filled=st.booleans(),
+)
+def test_every_frame_has_a_layout_in_every_room(
+    frame_wh: tuple[int, int],
+    room_wh: tuple[int, int],
+    placement: Placement | None,
+    filled: bool,
+) -> None:
+    layout = layout_for(frame_wh, placement, Room(room_wh, filled))
+    check(layout)
+    for side, most in zip(layout.canvas_wh, room_wh, strict=True):
+        assert side <= most
+        if filled:
+            assert side >= min(most, LONG_SIDE_MAX_PX) - 1
+
+
+@pytest.mark.parametrize("room_wh", [(480, 320), (320, 240), (480, 800), (60, 3000)])
+def test_in_too_little_room_text_is_small_but_nothing_is_cut_off(room_wh: tuple[int, int]) -> None:
+    layout = layout_for((640, 480), None, Room(room_wh, filled=True))
+    check(layout)
+    assert all(
+        side >= least for side, least in zip(layout.canvas_wh, SMALLEST_ROOM_WH, strict=True)
+    )
+
+
+def test_a_window_with_room_enough_changes_nothing() -> None:
+    """Drawing takes no longer on a desktop, and one recording looks like another."""
+    for frame_wh in SIZES:
+        alone = layout_for(frame_wh)
+        assert layout_for(frame_wh, None, Room(alone.canvas_wh, filled=False)) == alone
+        width, height = alone.canvas_wh
+        assert layout_for(frame_wh, None, Room((width, height - 2), filled=False)) != alone
 
 
 def test_pictures_keep_their_shape() -> None:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from overlay_for_tests import LABELS, ellipses, make_result, region_from_mask, skin_rgb
 
 from edge.overlay.fonts import Fonts
-from edge.overlay.layout import LONG_SIDE_MAX_PX, Rect, layout_for
+from edge.overlay.layout import LONG_SIDE_MAX_PX, Rect, Room, layout_for
 from edge.overlay.overlay import Overlay
 from edge.overlay.text import Typesetter
 from edge.result import DISCLAIMER, STATUS_WORDS, UNVALIDATED, Result, Stage, Status
@@ -42,9 +43,15 @@ def result_with(status: Status, size_wh: tuple[int, int]) -> Result:
     return make_result(size_wh, regions, status=status, reasons=reasons)
 
 
-def disclaimer_in(picture: NDArray[np.uint8], size_wh: tuple[int, int]) -> bool:
+SMALL = Room((800, 480), filled=True)
+"""A 5-inch screen."""
+
+
+def disclaimer_in(
+    picture: NDArray[np.uint8], size_wh: tuple[int, int], room: Room | None = None
+) -> bool:
     """True where the band shows the disclaimer's pixels, white on black, nothing over them."""
-    layout = layout_for(size_wh)
+    layout = layout_for(size_wh, None, room)
     words = Typesetter().line(DISCLAIMER, layout.em_px, bold=True).alpha
     x0, y0, _, y1 = layout.band
     left = picture[y0:y1, x0 + layout.em_px // 2 :, 1].astype(int)
@@ -75,6 +82,33 @@ def test_the_disclaimer_is_always_there(status: Status, size_wh: tuple[int, int]
     result = result_with(status, size_wh)
     drawn = Overlay().draw(frame_of(size_wh), result, age_ms=123456.0, view="paired")
     assert disclaimer_in(drawn, size_wh)
+
+
+@pytest.mark.parametrize("status", ALL)
+@pytest.mark.parametrize("size_wh", [(800, 480), (640, 480), (1280, 720), (1920, 1080)])
+def test_a_five_inch_screen_shows_the_disclaimer(status: Status, size_wh: tuple[int, int]) -> None:
+    result = result_with(status, size_wh)
+    overlay = Overlay()
+    drawn = overlay.draw(frame_of(size_wh), result, age_ms=123456.0, view="paired", room=SMALL)
+    assert drawn.shape == (480, 800, 3)
+    assert overlay.size_for(size_wh, SMALL) == (800, 480)
+    assert disclaimer_in(drawn, size_wh, SMALL)
+
+
+@pytest.mark.parametrize("size_wh", [(800, 480), (1280, 720), (1920, 1080), (2001, 999)])
+def test_a_reduced_frame_is_the_mean_of_its_pixels(size_wh: tuple[int, int]) -> None:
+    """And lies where the layout says; what is beside it is black."""
+    rng = np.random.default_rng(5)
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (size_wh[1], size_wh[0], 3), np.uint8), None, 6)
+    frame = cv2.normalize(frame, None, 0, 255, cv2.NORM_MINMAX)
+    overlay = Overlay()
+    out = np.full((480, 800, 3), 77, np.uint8)
+    drawn = overlay.draw(frame, make_result(size_wh, (), status="ok"), room=SMALL, out=out)
+    assert overlay.drawn is not None
+    x0, y0, x1, y1 = overlay.drawn.layout.picture
+    mean = cv2.resize(frame, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+    assert np.abs(drawn[y0:y1, x0:x1].astype(int) - mean).mean() < 3.0
+    assert drawn[y0:y1, :x0].max(initial=0) == 0 and drawn[y0:y1, x1:].max(initial=0) == 0
 
 
 def test_the_disclaimer_test_can_fail() -> None:
@@ -147,15 +181,18 @@ def test_reasons_are_on_the_screen() -> None:
     "size_wh", [(800, 480), (3840, 2160), (1280, 960), (64, 64), (200, 150), (480, 800)]
 )
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_nothing_overflows_or_overlaps(size_wh: tuple[int, int], count: int) -> None:
+@pytest.mark.parametrize("room", [None, SMALL], ids=["file", "small screen"])
+def test_nothing_overflows_or_overlaps(
+    size_wh: tuple[int, int], count: int, room: Room | None
+) -> None:
     if min(size_wh) == 64 and count > 3:
         count = 3
     overlay = Overlay()
     result = make_result(size_wh, some_regions(size_wh, count), captured_by="arrival")
-    drawn = overlay.draw(frame_of(size_wh), result, age_ms=45.0, view="paired")
+    drawn = overlay.draw(frame_of(size_wh), result, age_ms=45.0, view="paired", room=room)
     parts = overlay.drawn
     assert parts is not None
-    assert (drawn.shape[1], drawn.shape[0]) == overlay.size_for(size_wh)
+    assert (drawn.shape[1], drawn.shape[0]) == overlay.size_for(size_wh, room)
     assert len(parts.badges) == count
     for _, badge in parts.badges:
         assert inside(badge, parts.layout.picture)

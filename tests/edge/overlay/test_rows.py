@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import pytest
@@ -98,6 +99,19 @@ def test_an_unreliable_redness_says_so() -> None:
     result = make_result(SIZE_WH, [region_from_mask(ellipses(SIZE_WH, 1)[0], 0, reliable=False)])
     assert "ΔEI unreliable" in texts(rows_for(result, FACTS, DETAILS[0]))
     assert "redness ΔEI" not in texts(rows_for(result, FACTS, DETAILS[0]))
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_redness_that_could_not_be_measured_is_unknown(measured: bool) -> None:
+    region = region_from_mask(ellipses(SIZE_WH, 1)[0], 0)
+    assert region.colour is not None
+    without = dataclasses.replace(region.colour, delta_ei=None, erythema_reliable=False)
+    region = dataclasses.replace(region, colour=without if measured else None)
+    rows = rows_for(make_result(SIZE_WH, [region]), FACTS, DETAILS[0])
+    about = [row for row in rows if "ΔEI" in row.text]
+    assert [(row.text, row.fallback, row.right) for row in about] == [
+        ("ΔEI unknown", "dEI unknown", "")
+    ]
 
 
 def test_nothing_found_is_not_called_healthy() -> None:

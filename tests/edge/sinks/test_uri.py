@@ -25,6 +25,10 @@ def test_the_window_comes_first_because_its_age_counts():
     ]
 
 
+def test_a_window_takes_the_size_of_its_screen():
+    assert made("window:?screen=800x480") == ["window"]
+
+
 def test_without_display_and_wish_results_are_only_counted(monkeypatch, caplog):
     for key, value in {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "xcb"}.items():
         monkeypatch.setenv(key, value)
@@ -39,6 +43,9 @@ def test_without_display_and_wish_results_are_only_counted(monkeypatch, caplog):
     [
         ("tv",),
         ("window:1",),
+        ("window:?screen=5inch",),
+        ("window:?size=800x480",),
+        ("window", "window:?screen=800x480"),
         ("headless:x",),
         ("png",),
         ("png:",),

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edge.errors import RequestError
 from edge.sinks.window import WindowSink
@@ -52,17 +53,120 @@ sink.close()
 
 @pytest.mark.parametrize(("how", "goes_on"), [("close", False), ("q", False), ("x", True)])
 def test_shows_frames_until_the_user_ends_it(how: str, goes_on: bool):
+    assert on_a_screen("1280x1024", _SHOW, how).split() == [str(goes_on)]
+
+
+_FILL = """
+import sys
+sys.path[:0] = sys.argv[3:]
+import cv2
+import numpy as np
+from PIL import ImageGrab
+from overlay_for_tests import make_result
+from shots_for_tests import shot
+from edge.overlay.overlay import Overlay
+from edge.sinks import window
+from edge.sinks.base import Shot
+
+if sys.argv[2] == "unknown":
+    window.ask_display = lambda: window.Display(None)
+frame_wh = tuple(map(int, sys.argv[1].split("x")))
+sink = window.WindowSink()
+sink.open()
+pixels = np.random.default_rng(1).integers(0, 256, (frame_wh[1], frame_wh[0], 3), np.uint8)
+drawn = Overlay().draw(pixels, make_result(frame_wh, ()), age_ms=40.0, room=sink.room)
+some = shot(1)
+for _ in range(20):
+    assert sink.write(Shot(some.frame, some.result, None, drawn))
+    cv2.waitKey(50)
+seen = np.asarray(ImageGrab.grab().convert("RGB"))
+print(sink.room.size_wh, seen.shape == drawn.shape and int((seen != drawn).sum()))
+"""
+
+
+@pytest.mark.parametrize("frame_wh", ["640x480", "800x480", "1280x720", "1920x1080"])
+def test_all_of_a_small_screen_shows_the_picture_pixel_for_pixel(frame_wh: str):
+    """Where the desktop scaled it, or put a bar or an edge over it, words could not be read."""
+    assert on_a_screen("800x480", _FILL, frame_wh, "known") == "(800, 480) 0"
+    assert on_a_screen("1024x600", _FILL, frame_wh, "known") == "(1024, 600) 0"
+
+
+def test_a_screen_of_unknown_size_is_taken_for_the_smallest():
+    """A larger one shows more than is needed, and no smaller one could be read anyhow."""
+    assert on_a_screen("800x480", _FILL, "1280x720", "unknown") == "(800, 480) 0"
+
+
+_PLACE = """
+import sys
+sys.path[:0] = sys.argv[2:]
+import cv2
+from shots_for_tests import frame, result
+from edge.overlay.overlay import Overlay
+from edge.sinks.base import Shot
+from edge.sinks.uri import sinks_from_uris
+
+(sink,) = sinks_from_uris([sys.argv[1]], overwrite=False, lossless=False)
+sink.open()
+camera = frame(1, (1280, 720))
+drawn = Overlay().draw(camera.pixels, result(camera, 0), room=sink.room)
+assert sink.write(Shot(camera, result(camera, 0), None, drawn))
+cv2.waitKey(200)
+print(drawn.shape[1::-1], cv2.getWindowImageRect("dermedge")[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("screen", "sink", "drawn", "shown"),
+    [
+        ("1920x1080", "window", (1280, 964), (1280, 964)),
+        ("3840x1080", "window", (1280, 964), (1280, 964)),  # two screens side by side
+        ("1366x768", "window", (912, 690), (912, 690)),
+        # How a device's screen will look, tried at a desk.
+        ("1920x1080", "window:?screen=800x480", (800, 480), (800, 480)),
+    ],
+)
+def test_a_desktop_has_a_window_that_fits_with_its_bars(
+    screen: str, sink: str, drawn: tuple[int, int], shown: tuple[int, int]
+):
+    assert on_a_screen(screen, _PLACE, sink) == f"{drawn} {shown}"
+
+
+_RUN = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from edge.__main__ import main
+source = "synthetic:7?size=1280x720&fps=5"
+pack, folder = sys.argv[1:3]
+sys.argv = ["dermedge", "run", "--pack", pack, "--source", source, "--seconds", "2"]
+sys.argv += ["--sink", "window", "--sink", f"png:{folder}"]
+main()
+"""
+
+
+def test_run_draws_for_the_screen_of_its_window(tiny_pack: Path, tmp_path: Path):
+    """What is recorded beside a window is what it shows."""
+    said = on_a_screen("800x480", _RUN, str(tiny_pack), str(tmp_path))
+    assert "Not for diagnosis" in said
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert pictures
+    with Image.open(pictures[0]) as picture:
+        assert picture.size == (800, 480)
+
+
+def on_a_screen(size: str, script: str, *arguments: str) -> str:
+    """What ``script`` prints, run on a virtual screen of this size without a window manager."""
     xvfb = shutil.which("xvfb-run")
     if xvfb is None:
         pytest.skip("needs xvfb-run: apt-get install xvfb xauth")
     if shutil.which("xauth") is None:
         pytest.skip("xvfb-run needs xauth: apt-get install xauth")
+    screen = f"-screen 0 {size}x24"
     child = subprocess.run(
-        [xvfb, "-a", sys.executable, "-c", _SHOW, how, *IMPORTS],
+        [xvfb, "-a", "-s", screen, sys.executable, "-c", script, *arguments, *IMPORTS],
         capture_output=True,
         text=True,
         timeout=120,
         env={k: v for k, v in os.environ.items() if k != "QT_QPA_PLATFORM"},
     )
     assert child.returncode == 0, child.stderr
-    assert child.stdout.split() == [str(goes_on)]
+    return child.stdout.strip()

@@ -122,6 +122,32 @@ def test_no_video(tmp_path, name, content, message):
         Recording(tmp_path / name, "file:clip").open()
 
 
+OTHER_FORMS = {"clip.MPG": "PIM1", "clip.ts": "mp2v", "clip.flv": "FLV1", "clip.wmv": "WMV2"}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_a_video_of_another_form_is_refused_as_a_video(tmp_path, name):
+    """Not as a picture that should be converted to JPEG."""
+    code = cv2.VideoWriter.fourcc(*OTHER_FORMS[name])
+    writer = cv2.VideoWriter(str(tmp_path / name), cv2.CAP_FFMPEG, code, 25.0, SIZE_WH)
+    for index in range(FRAMES):
+        writer.write(video_frame(index))
+    writer.release()
+
+    with (
+        FilesSource(tmp_path / name) as source,
+        pytest.raises(InputError, match=r"a video \(MP4, MOV, .*ffmpeg"),
+    ):
+        source.read()
+
+
+def test_a_folder_of_such_videos_says_which_are_read(tmp_path):
+    touch(tmp_path / "clip.mpg")
+
+    with pytest.raises(InputError, match=r"videos \(MP4, .*\.mpg 1"):
+        FilesSource(tmp_path).open()
+
+
 @pytest.mark.parametrize("name", ["clip.avi", "clip.webm"])
 def test_a_video_without_frames(tmp_path, name):
     code = cv2.VideoWriter.fourcc(*FORMS[name])

@@ -293,9 +293,8 @@ class IExecutionContext:
         missing = [name for name in names if not self._addresses.get(name)]
         if missing:
             return self._usage(f"addresses of {missing} are not set")
-        shapes = {name: tuple(self.get_tensor_shape(name)) for name in names}
-        launch = _Launch(shapes, dict(self._addresses))
-        key = tuple(shapes.items())
+        launch = self._as_set()
+        key = tuple(launch.shapes.items())
         if device.is_capturing(int(stream_handle)) and key not in self._run_before:
             return self._usage("the first run after a change of shape cannot be captured")
         self._run_before.add(key)
@@ -305,6 +304,11 @@ class IExecutionContext:
         if code:
             self._voice.error(f"Error Code 1: Cuda Runtime (CUDA error {code} in enqueue)")
         return code == 0
+
+    def _as_set(self) -> _Launch:
+        names = [*self._engine._inputs, *self._engine._outputs]
+        shapes = {name: tuple(self.get_tensor_shape(name)) for name in names}
+        return _Launch(shapes, dict(self._addresses))
 
     def _known(self, launch: _Launch) -> _Launch:
         return self._launches[self._launches.index(launch)]
@@ -316,6 +320,11 @@ class IExecutionContext:
     def _run(self, argument: int) -> None:
         """On the device, so to speak: in the order of the stream, when somebody waits for it."""
         launch = next(known for known in self._launches if id(known) == argument)
+        if launch != self._as_set():
+            # Undefined on a device: a graph whose context has other shapes or addresses by now.
+            self._voice.error("Error Code 1: Cuda Driver (recorded before the context was changed)")
+            device.fail()
+            return
         try:
             self._compute(launch)
         except Exception as error:  # nothing may leave a callback from C
