@@ -231,6 +231,7 @@ def _engines(name: str) -> Iterator[Line]:
 def _engine(part: str, model: Model, device: Any, build: str) -> Line:
     manifest = model.manifest
     try:
+        model.read_onnx()
         folder = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
         card = folder.chosen()
     except ModelRefusedError as error:

@@ -71,4 +71,4 @@ def test_no_current_context(driver: Any) -> None:
 
 def test_what_the_standin_does_not_do_says_so(driver: Any) -> None:
     with pytest.raises(driver.Error, match="not supported"):
-        driver.module_from_buffer(b"no kernel")
+        driver.module_from_file("no kernel")
