@@ -9,6 +9,7 @@ from convert.candidates import identity_of, reference_engines
 from convert.gate import run_gate
 from convert.golden import FrameHash, GoldenFrames
 from convert.verdict import refused
+from edge.commands.printing import complain
 from edge.commands.progress import Progress
 from edge.compose import check_backend, tensorrt_engine
 from edge.engine_card import EngineCard, GateVerdict, Part, judged_under
@@ -29,6 +30,7 @@ def judge(
         ModelRefusedError: The reference cannot be prepared or gives no numbers.
     """
     basis = {"judged_under": judged_under(pack), "golden_key": golden.key}
+    complain(f"judging on {len(golden)} golden frames; without a GPU that takes minutes")
     with reference_engines(pack) as references, Progress(len(golden)) as progress:
         progress.doing("golden frames")
         verdicts = run_gate(pack, candidates, references, golden, progress.advance)

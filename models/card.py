@@ -14,6 +14,7 @@ from typing import Any
 
 from models.data import CLASSIFIER_MEAN, CLASSIFIER_STD, FILL, LABELS
 from models.manifest import load_pack
+from models.whole_file import write_whole
 
 SUMMARY = "Residual U-Net of Son et al. 2021 and EfficientNet-B0, trained from nothing; unvalidated"
 
@@ -116,7 +117,7 @@ def write_pack(
         "CARD.md": _card(version, metrics, logs, report, notes),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_whole(folder / name, text.encode("utf-8"))
     load_pack(folder)
 
 

@@ -30,6 +30,7 @@ from models.manifest import Pack, find_pack
 from models.measures import balanced_accuracy, bootstrap_interval, sensitivity_specificity
 from models.phantom import random_spec, render
 from models.splits import Side, load_splits, pictures_of_side
+from models.whole_file import write_whole
 
 LEAST_CASES = 5
 """A class or skin type with fewer cases gets no figure of its own."""
@@ -327,7 +328,7 @@ def command(pack: str, data: Path, side: Side, json_path: Path | None, threads: 
     report = evaluate(find_pack(pack), data, side, threads)
     if json_path is not None:
         try:
-            json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            write_whole(json_path, (json.dumps(report, indent=1) + "\n").encode("utf-8"))
         except OSError as error:
             raise InputError(
                 f"{json_path} to be writable",

@@ -30,6 +30,7 @@ from models.errors import InputError, ModelRefusedError
 from models.offline import onnx_runtime
 from models.unet.net import ResidualUNet
 from models.unet.train import SIZE as SEGMENTER_SIZE
+from models.whole_file import write_whole
 
 OPSET = 17
 NEWEST_OPSET, NEWEST_IR = 19, 10
@@ -186,7 +187,7 @@ def export(
     ):
         content = to_onnx(net, example)
         difference = parity(net, content, example)
-        (out / f"{name}.onnx").write_bytes(content)
+        write_whole(out / f"{name}.onnx", content)
         hashes[name] = hashlib.sha256(content).hexdigest()
         click.echo(
             f"{name}.onnx: {len(content):,} bytes; largest difference of a logit between torch "

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import click
@@ -15,6 +12,7 @@ from convert.description import describe
 from convert.prepare import prepare_model
 from models.errors import InputError
 from models.manifest import Model, find_pack
+from models.whole_file import write_whole
 
 
 @click.command()
@@ -65,19 +63,9 @@ def _summary(model: Model, graph: onnx.ModelProto, path: Path, content: bytes) -
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_whole(path, content)
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise InputError(
             f"to write {path}",
             got=error.strerror or str(error),

@@ -247,6 +247,7 @@ def _engine(part: str, model: Model, rules: str, device: DeviceFacts | None, bui
 
     manifest = model.manifest
     try:
+        model.read_onnx()
         if ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256).chosen() is None:
             return Line(part, "note", f"no engine of {manifest.name}: it runs on the CPU", build)
         folder, card = chosen_engine(model, rules)
@@ -256,7 +257,7 @@ def _engine(part: str, model: Model, rules: str, device: DeviceFacts | None, bui
             return Line(part, "problem", f"{card.engine.file} was {problem}", build)
         folder.check_content(card)
     except ModelRefusedError as error:
-        return Line(part, "problem", error.got, build)
+        return Line(part, "problem", error.got, error.next_step)
     found = f"{card.engine.file}, {card.precision}, built on {card.device.gpu_name}"
     return Line(part, "ok", found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from models.errors import InputError, RequestError
+from models.whole_file import write_whole
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -75,9 +77,10 @@ def phantom(
 
 
 def _write_png(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="PNG")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, format="PNG")
+        write_whole(path, encoded.getvalue())
     except OSError as error:
         raise InputError(
             f"{path} to be writable",

@@ -117,7 +117,8 @@ main()
         text=True,
         timeout=120,
     )
-    said = [line for line in child.stderr.splitlines() if "preparing " not in line]
+    told = ("preparing ", "backend: ")
+    said = [line for line in child.stderr.splitlines() if not any(t in line for t in told)]
     if number == signal.SIGTERM:
         assert (child.returncode, said) == (0, [])
     else:
