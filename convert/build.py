@@ -281,8 +281,9 @@ def _build(order: Order, uplink: Uplink) -> None:
 
 def _tell_device(uplink: Uplink) -> None:
     from edge.engines.cuda import open_cuda
-    from edge.engines.this_device import device_facts
+    from edge.engines.this_device import device_facts, refuse_old_tensorrt
 
+    refuse_old_tensorrt(trt.__version__)
     with open_cuda() as cuda, cuda.current():
         facts = device_facts(cuda, trt.__version__)
     uplink.send("device", device=facts.model_dump(mode="json"))

@@ -11,9 +11,11 @@ from convert.golden import FrameHash, GoldenFrames
 from convert.verdict import refused
 from edge.commands.printing import complain
 from edge.commands.progress import Progress
+from edge.compose import check_backend, tensorrt_engine
 from edge.engine_card import EngineCard, GateVerdict, Part, judged_under
 from edge.engine_folder import ModelEngines
 from edge.engines.base import Engine
+from edge.engines.gpu_thread import GpuThread
 from models.errors import ModelRefusedError
 from models.manifest import Pack
 
@@ -63,12 +65,10 @@ def judge_cards(
     Raises:
         ModelRefusedError: An engine cannot be opened here, or as of :func:`judge`.
         InputError: As of :func:`judge`; or a card cannot be written.
-        RequestError: No binding to CUDA is installed.
+        RequestError: TensorRT or a binding to CUDA is not installed, or does not load.
     """
-    # Imported where they are wanted: they bring TensorRT.
-    from edge.engines.gpu_thread import GpuThread
-    from edge.engines.tensorrt import TensorRtEngine
-
+    check_backend("tensorrt")
+    open_engine = tensorrt_engine()
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
         candidates: dict[Part, Engine] = {}
@@ -79,7 +79,7 @@ def judge_cards(
             identity = identity_of(model, "tensorrt", card.precision)
             path = engines.check_content(card)
             try:
-                engine = TensorRtEngine(path, card, identity, gpu=gpu, judged=False)
+                engine = open_engine(path, card, identity, gpu=gpu, judged=False)
                 candidates[part] = stack.enter_context(engine)
                 transfers[part] = engine.measure_transfer()
             except ModelRefusedError as error:

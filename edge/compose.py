@@ -10,23 +10,36 @@ import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from convert.cache import cache_folder, prepared_hash, prepared_path
 from convert.notes import manifest_key, read_notes
-from edge.analysis.analyzer import Analyzer
 from edge.engine_card import EngineCard, judged_under
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.cuda import has_binding
+from edge.engines.gpu_thread import GpuThread
 from edge.engines.onnx import OnnxEngine
 from edge.errors import ModelRefusedError, RequestError
 from models.manifest import Model, Pack
+
+if TYPE_CHECKING:
+    from edge.analysis.analyzer import Analyzer
+    from edge.engines.tensorrt import TensorRtEngine
 
 CPU_BATCH = 2
 """Crops at once on the CPU. Per crop 1, 2 and 4 take the same time there (EfficientNet-B0, one and
 two cores), 4 takes 30 MB more than 2."""
 
-__all__ = ["BACKENDS", "cache_folder", "check_backend", "open_analyzer", "open_engines"]
+__all__ = [
+    "BACKENDS",
+    "cache_folder",
+    "check_backend",
+    "chosen_engine",
+    "open_analyzer",
+    "open_engines",
+    "tensorrt_engine",
+]
 
 BACKENDS = ("auto", "onnx", "openvino", "tensorrt")
 
@@ -61,7 +74,7 @@ def open_engines(
             if not reason:
                 try:
                     engines = stack.enter_context(_tensorrt_engines(pack))
-                except ModelRefusedError as error:
+                except (ModelRefusedError, RequestError) as error:
                     reason = error.got
                 else:
                     _log.info("backend: tensorrt, both engines have passed on this device")
@@ -79,6 +92,9 @@ def open_analyzer(
     pack: Pack, backend: str = "auto", threads: int | None = None
 ) -> Iterator[Analyzer]:
     """An analyzer with the engines of a pack; arguments and errors as :func:`open_engines`."""
+    # Imported here: it brings OpenCV, and `dermedge doctor` must start where that is broken.
+    from edge.analysis.analyzer import Analyzer
+
     with open_engines(pack, backend, threads) as (segmenter, classifier):
         yield Analyzer(segmenter, classifier, pack)
 
@@ -121,18 +137,8 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
     """Both networks as the engines that were chosen for them, on one thread of the GPU."""
     # The cards first: they need no GPU, and say what to build.
     rules = judged_under(pack)
-    cards = [(model, *_chosen(model, rules)) for model in (pack.segmenter, pack.classifier)]
-    # Imported where it is wanted: it brings TensorRT.
-    try:
-        from edge.engines.gpu_thread import GpuThread
-        from edge.engines.tensorrt import TensorRtEngine
-    except (ImportError, OSError, AttributeError) as error:
-        raise ModelRefusedError(
-            "TensorRT 10.3 or later that loads",
-            got=f"TensorRT does not load: {' '.join(str(error).split())}",
-            next_step="see what is missing: dermedge doctor",
-        ) from error
-
+    cards = [(model, *chosen_engine(model, rules)) for model in (pack.segmenter, pack.classifier)]
+    open_engine = tensorrt_engine()
     with ExitStack() as stack:
         gpu = stack.enter_context(GpuThread())
         opened: list[Engine] = []
@@ -146,12 +152,43 @@ def _tensorrt_engines(pack: Pack) -> Iterator[tuple[Engine, Engine]]:
                 engine_sha256=card.engine.sha256,
             )
             path = engines.engine_path(card.precision, card.key)
-            opened.append(stack.enter_context(TensorRtEngine(path, card, identity, gpu=gpu)))
+            opened.append(stack.enter_context(open_engine(path, card, identity, gpu=gpu)))
         yield opened[0], opened[1]
 
 
-def _chosen(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
-    """The engine in use for a model, if it was built from this very model and passed."""
+def tensorrt_engine() -> type[TensorRtEngine]:
+    """The class of TensorRT's engines, imported where it is wanted: it brings TensorRT.
+
+    Raises:
+        RequestError: TensorRT is installed and does not load, or is too old.
+    """
+    try:
+        from edge.engines.tensorrt import TensorRtEngine
+    # What a module raises that is linked to other libraries than those that are here.
+    except (ImportError, OSError, AttributeError) as error:
+        raise RequestError(
+            "TensorRT 10.3 or later that loads",
+            got=f"TensorRT does not load: {' '.join(str(error).split())[:160]}",
+            next_step="see what is wrong with it: dermedge doctor; docs/jetson.md",
+        ) from error
+    return TensorRtEngine
+
+
+def chosen_engine(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
+    """The engine in use for a model, if it was built from this model and judged under these rules.
+
+    Whether it has passed, and for which device, is the engine's own affair when it opens.
+
+    Args:
+        model: One of a pack.
+        rules: ``edge.engine_card.judged_under`` of that pack.
+
+    Returns:
+        Where it lies, and its card.
+
+    Raises:
+        ModelRefusedError: There is none, or it was built or judged for something else.
+    """
     manifest = model.manifest
     engines = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
     card = engines.chosen()

@@ -51,6 +51,9 @@ _EXTRAS: Mapping[str, _Extra] = {
 }
 
 
+_OWN_PACKAGES = ("edge", "convert", "models")
+
+
 class LazyGroup(click.Group):
     """A command group that imports a command's module only when that command is used.
 
@@ -138,6 +141,12 @@ def _exit_code(group: click.Group, arguments: list[str], debug: bool) -> int:
             EXIT_REQUEST,
             debug,
         )
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in _OWN_PACKAGES:
+            return _unforeseen(error, debug)
+        # A library that is linked to others than those that are here, or built for another numpy.
+        words = f"expected libraries that load; got {error}; see which does not: dermedge doctor"
+        return _fail(words, EXIT_REQUEST, debug)
     except OSError as error:
         if error.errno in _OUTPUT_LOST:
             return _lost(error, debug)

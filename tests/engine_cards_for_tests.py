@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
+from convert.cache import prepared_hash, prepared_path
+from convert.notes import manifest_key
 from edge.engine_card import (
     BuilderSettings,
     BuildFacts,
@@ -13,8 +16,12 @@ from edge.engine_card import (
     EngineCard,
     EngineFile,
     GateVerdict,
+    Part,
     engine_key,
+    judged_under,
 )
+from edge.engine_folder import ModelEngines
+from models.manifest import Model, Pack
 
 ENGINE = b"an engine"
 ORIN = DeviceFacts(
@@ -38,6 +45,37 @@ PASSED = GateVerdict(
     limits={"dice_mean_min": 0.99},
     figures={"dice_mean": 0.999, "top1_agreement": None},
 )
+
+
+def card_of(pack: Pack, part: Part, content: bytes, device: DeviceFacts) -> EngineCard:
+    """The card of an engine with that content: built from that pack for that device, and passed."""
+    model: Model = getattr(pack, part)
+    manifest = model.manifest
+    return card(
+        part=part,
+        model=CardModel(
+            name=manifest.name,
+            version=manifest.version,
+            onnx_sha256=manifest.onnx.sha256,
+            graph_key=manifest_key(manifest),
+            plain_sha256=prepared_hash(prepared_path(model)),
+            prepared_sha256="2" * 64,
+        ),
+        device=device,
+        engine=EngineFile(
+            file="e.engine", sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)
+        ),
+        gate=PASSED.model_copy(update={"judged_under": judged_under(pack)}),
+    )
+
+
+def use(engines: ModelEngines, its_card: EngineCard, content: bytes) -> Path:
+    """Write an engine with its card and choose it; its file."""
+    with engines.new_engine(its_card.precision, its_card.key) as file:
+        file.write(content)
+    engines.write_card(its_card)
+    engines.choose(its_card)
+    return engines.engine_path(its_card.precision, its_card.key)
 
 
 def card(**changes: Any) -> EngineCard:

@@ -8,22 +8,26 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from edge.engine_card import EngineCard, difference
+from edge.engine_card import DeviceFacts, difference, judged_under
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.cuda import has_binding
-from edge.engines.this_device import l4t_release
+from edge.engines.this_device import l4t_release, tensorrt_version
 from edge.errors import DermedgeError, ModelRefusedError
-from models.manifest import Model, Pack, find_pack
+from models.manifest import Model, find_pack
+from models.offline import onnx_runtime
 
 State = Literal["ok", "note", "problem"]
 
@@ -64,7 +68,8 @@ class Line:
 def doctor(pack: str) -> int:
     """Look at everything that dermedge stands on: one line for each thing.
 
-    Nothing is changed, and no network is used. Exit code 2 where a line says "problem".
+    Nothing is changed but the cache of prepared graphs, and no network is used. Exit code 2 where
+    a line says "problem".
     """
     lines = []
     for line in examine(pack):
@@ -79,6 +84,7 @@ def examine(pack: str) -> Iterator[Line]:
     """Every line, as it is found."""
     yield _python()
     yield _jetson()
+    yield from _power()
     yield _tensorrt()
     yield from _cuda()
     yield from _opencv()
@@ -119,7 +125,7 @@ def _tensorrt() -> Line:
     if int(version.partition(".")[0]) < 10:
         step = "install JetPack 6.1 or later; until then --backend onnx"
         return Line("TensorRT", "note", f"{version}, and 10.3 is needed", step)
-    return Line("TensorRT", "ok", version)
+    return Line("TensorRT", "ok", tensorrt_version(version))
 
 
 def _tensorrt_elsewhere() -> tuple[State, str, str]:
@@ -153,15 +159,13 @@ def _cuda() -> Iterator[Line]:
             yield Line(
                 "CUDA",
                 "ok",
-                f"{cuda.gpu_name}, compute capability {cuda.compute_capability}, "
+                f"{cuda.gpu_name}, driver {cuda.driver_version}, compute capability "
+                f"{cuda.compute_capability}, "
                 f"{cuda.sm_count} multiprocessors, {_size(free)} of {_size(total)} free, {kind}, "
                 f"through {cuda.binding}",
             )
     except DermedgeError as error:
         yield Line("CUDA", "problem", error.got, error.next_step)
-    except ImportError as error:
-        step = "build it against the CUDA that is here; docs/jetson.md"
-        yield Line("CUDA", "problem", f"the binding does not load: {error}", step)
 
 
 def _opencv() -> Iterator[Line]:
@@ -200,15 +204,23 @@ def _library(name: str, purpose: str) -> Line:
 def _version_of(name: str) -> str | None:
     """A module's version; ``None`` where it cannot be imported."""
     try:
-        return str(importlib.import_module(name).__version__)
+        return str(_module(name).__version__)
     # What a library that fits nothing raises is its own affair: ImportError, AttributeError, ...
     except Exception:
         return None
 
 
+def _module(name: str) -> Any:
+    if name == "onnxruntime":
+        return onnx_runtime()
+    # numpy prints a page about a module that was built for another numpy; the line says it, too.
+    with redirect_stderr(StringIO()):
+        return importlib.import_module(name)
+
+
 def _import_error(name: str) -> str:
     try:
-        importlib.import_module(name)
+        _module(name)
     except Exception as error:  # as above
         return " ".join(f"{type(error).__name__}: {error}".split())[:160]
     return "no version"
@@ -224,32 +236,33 @@ def _engines(name: str) -> Iterator[Line]:
         yield Line("pack", "problem", error.got, error.next_step)
         return
     device = _device_facts()
-    for part, model in _parts(pack).items():
-        yield _engine(part, model, device, f"dermedge-convert build {name}")
+    rules = judged_under(pack)
+    for part, model in (("segmenter", pack.segmenter), ("classifier", pack.classifier)):
+        yield _engine(part, model, rules, device, f"dermedge-convert build {name}")
 
 
-def _engine(part: str, model: Model, device: Any, build: str) -> Line:
+def _engine(part: str, model: Model, rules: str, device: DeviceFacts | None, build: str) -> Line:
+    # Imported here: the composition root is the place that knows convert.
+    from edge.compose import chosen_engine
+
     manifest = model.manifest
     try:
         model.read_onnx()
-        folder = ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256)
-        card = folder.chosen()
+        if ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256).chosen() is None:
+            return Line(part, "note", f"no engine of {manifest.name}: it runs on the CPU", build)
+        folder, card = chosen_engine(model, rules)
+        if not card.passed:
+            return Line(part, "problem", f"{card.engine.file} has not passed the gate", build)
+        if device is not None and (problem := difference(card, device)):
+            return Line(part, "problem", f"{card.engine.file} was {problem}", build)
+        folder.check_content(card)
     except ModelRefusedError as error:
         return Line(part, "problem", error.got, error.next_step)
-    if card is None:
-        return Line(part, "note", f"no engine of {manifest.name}: it runs on the CPU", build)
-    if not card.passed:
-        return Line(part, "problem", f"{card.engine.file} has not passed the gate", build)
-    if device is not None and (problem := difference(card, device)):
-        return Line(part, "problem", f"{card.engine.file} was {problem}", build)
-    return Line(part, "ok", _about(card))
+    found = f"{card.engine.file}, {card.precision}, built on {card.device.gpu_name}"
+    return Line(part, "ok", found)
 
 
-def _about(card: EngineCard) -> str:
-    return f"{card.engine.file}, {card.precision}, built on {card.device.gpu_name}"
-
-
-def _device_facts() -> Any:
+def _device_facts() -> DeviceFacts | None:
     """This device as cards describe it; ``None`` where that cannot be told."""
     version = _version_of("tensorrt") if importlib.util.find_spec("tensorrt") else None
     if version is None or not has_binding():
@@ -260,12 +273,8 @@ def _device_facts() -> Any:
     try:
         with open_cuda() as cuda, cuda.current():
             return device_facts(cuda, version)
-    except (DermedgeError, ImportError):
+    except DermedgeError:
         return None  # the line about CUDA says why
-
-
-def _parts(pack: Pack) -> Mapping[str, Model]:
-    return {"segmenter": pack.segmenter, "classifier": pack.classifier}
 
 
 # --- the machine ----------------------------------------------------------------------------------
@@ -297,7 +306,7 @@ def _folder(name: str, find: Callable[[], Path]) -> Line:
 
 
 def _groups() -> Iterator[Line]:
-    """Devices that are there and closed to this user."""
+    """Devices that are there, and whether this user may use them."""
     wanted = {"/dev/video*": "video", "/dev/dri/renderD*": "render", "/dev/nvhost-gpu": "video"}
     for pattern, group in wanted.items():
         devices = sorted(Path("/").glob(pattern.lstrip("/")))
@@ -305,16 +314,40 @@ def _groups() -> Iterator[Line]:
         if closed:
             step = f"sudo usermod -aG {group} $USER, then log in again"
             yield Line(group, "problem", f"no permission for {', '.join(closed)}", step)
+        elif devices:
+            yield Line(group, "ok", ", ".join(map(str, devices)))
 
 
-def _memory(path: Path = Path("/proc/meminfo")) -> Line:
+def _power() -> Iterator[Line]:
+    """The power mode of a Jetson: it decides how fast everything is."""
+    if shutil.which("nvpmodel") is None:
+        return
+    try:
+        asked = subprocess.run(
+            ["nvpmodel", "-q"], capture_output=True, text=True, errors="replace", timeout=5
+        )
+        found = re.search(r"NV Power Mode:\s*(\S+)", asked.stdout)
+    except (OSError, subprocess.TimeoutExpired):
+        found = None
+    if found:
+        yield Line("power", "ok", f"mode {found[1]}")
+    else:
+        yield Line("power", "note", "nvpmodel does not tell its mode", "sudo nvpmodel -q")
+
+
+def _memory(path: Path = Path("/proc/meminfo"), swaps_path: Path = Path("/proc/swaps")) -> Line:
     try:
         text = path.read_text("ascii")
+        swaps = swaps_path.read_text("utf-8", "replace") if swaps_path.exists() else ""
     except OSError:
         return Line("memory", "note", "unknown on this system")
     known = {name: int(kib) << 10 for name, kib in re.findall(r"(\w+):\s+(\d+) kB", text)}
     free, total = known.get("MemAvailable", 0), known.get("MemTotal", 0)
     words = f"{_size(free)} of {_size(total)} available, swap {_size(known.get('SwapTotal', 0))}"
+    # In memory itself: a build that needs more than there is wants swap on a disk.
+    zram = re.findall(r"^/dev/zram\S*\s+\S+\s+(\d+)", swaps, re.MULTILINE)
+    if zram:
+        words += f", {_size(sum(map(int, zram)) << 10)} of it zram"
     if free < MEMORY_NEEDED_BYTES:
         step = "stop the desktop: sudo systemctl isolate multi-user.target"
         return Line("memory", "problem", words, step)

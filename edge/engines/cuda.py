@@ -113,6 +113,11 @@ class Cuda(Protocol):
         ...
 
     @property
+    def driver_version(self) -> str:
+        """The newest CUDA that the driver knows, such as ``12.6``."""
+        ...
+
+    @property
     def integrated(self) -> bool:
         """Whether GPU and host share their memory."""
         ...
@@ -174,29 +179,52 @@ def has_binding() -> bool:
 
 
 def open_cuda(ordinal: int = 0) -> Cuda:
-    """The GPU of this number, through the binding that is installed, pycuda first.
+    """The GPU of this number, through a binding that loads, pycuda first.
 
     Raises:
-        RequestError: Neither is installed.
+        RequestError: Neither is installed, or none loads.
         CudaError: There is no driver, no GPU, or it cannot be used.
     """
-    try:
-        if _has("pycuda"):
-            from edge.engines.cuda_pycuda import PyCuda
-
-            return PyCuda(ordinal)
-        if _has_cuda_python():
-            from edge.engines.cuda_python import CudaPython
-
-            return CudaPython(ordinal)
-    except (ImportError, OSError, AttributeError) as error:
-        words = " ".join(str(error).split())
-        raise cuda_failed("a binding to CUDA that loads", words) from error
+    faults = []
+    for name, is_here, load in (
+        ("pycuda", _has("pycuda"), _load_pycuda),
+        ("cuda-python", _has_cuda_python(), _load_cuda_python),
+    ):
+        if is_here:
+            try:
+                binding = load()
+            except ImportError as error:  # built for another CUDA, or there is no driver at all
+                faults.append(f"{name}: {' '.join(str(error).split())[:160]}")
+            else:
+                return binding(ordinal)
+    if faults:
+        raise RequestError(
+            "a binding to CUDA that loads",
+            got="; ".join(faults),
+            next_step="build it against the CUDA and the driver that are here; docs/jetson.md",
+        )
     raise RequestError(
         "pycuda or cuda-python, to use the GPU",
         got="neither",
         next_step="pip install 'dermedge[jetson]', or pip install cuda-python; docs/jetson.md",
     )
+
+
+def _load_pycuda() -> Callable[[int], Cuda]:
+    from edge.engines.cuda_pycuda import PyCuda
+
+    return PyCuda
+
+
+def _load_cuda_python() -> Callable[[int], Cuda]:
+    from edge.engines.cuda_python import CudaPython
+
+    return CudaPython
+
+
+def version_words(number: int) -> str:
+    """``12060``, as drivers tell their version, is ``12.6``."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def cuda_failed(doing: str, reason: str) -> CudaError:
@@ -211,8 +239,8 @@ def cuda_failed(doing: str, reason: str) -> CudaError:
         next_step = "check the board: /dev/nvhost-gpu or nvidia-smi; docs/jetson.md"
     elif "out of memory" in lowered or "out_of_memory" in lowered:
         next_step = "close what else uses the GPU, or build with a smaller max_batch"
-    elif "insufficient" in lowered:
-        next_step = "the CUDA binding is newer than the driver: install the one of your JetPack"
+    elif "driver" in lowered:  # a mismatch, one too old, a stub
+        next_step = "the CUDA binding does not fit the driver: install the one of your JetPack"
     else:
         next_step = "see what the system says of it: dermedge doctor, dmesg"
     return CudaError(doing, got=reason, next_step=next_step)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycuda import driver
 
-from edge.engines.cuda import cuda_failed
+from edge.engines.cuda import cuda_failed, version_words
 
 _NON_BLOCKING = 1
 """``CU_STREAM_NON_BLOCKING``: it does not wait for the default stream, nor that one for it."""
@@ -51,6 +51,12 @@ class PyCuda:
     def sm_count(self) -> int:
         """Number of streaming multiprocessors."""
         return self._attribute("MULTIPROCESSOR_COUNT")
+
+    @property
+    def driver_version(self) -> str:
+        """The newest CUDA that the driver knows, such as ``12.6``."""
+        with _failing("the driver's version"):
+            return version_words(driver.get_driver_version())
 
     @property
     def integrated(self) -> bool:

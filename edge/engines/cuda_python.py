@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.engines.cuda import cuda_failed
+from edge.engines.cuda import CudaError, cuda_failed, version_words
 
 try:
     from cuda.bindings import driver
@@ -57,6 +57,11 @@ class CudaPython:
     def sm_count(self) -> int:
         """Number of streaming multiprocessors."""
         return self._attribute("CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT")
+
+    @property
+    def driver_version(self) -> str:
+        """The newest CUDA that the driver knows, such as ``12.6``."""
+        return version_words(int(_done("the driver's version", driver.cuDriverGetVersion())))
 
     @property
     def integrated(self) -> bool:
@@ -122,17 +127,16 @@ class CudaPython:
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         if _failed(driver.cuStreamBeginCapture(stream.raw, mode)):
             return None
+        recorded = False
         try:
             recorded = work()
+        except CudaError:
+            pass  # a call that cannot be recorded; the work is then done unrecorded
         finally:
             # Also after a failure: otherwise the stream stays in capture mode.
             ended = driver.cuStreamEndCapture(stream.raw)
-        if _failed(ended):
-            return None
-        graph = ended[1]
-        made = driver.cuGraphInstantiate(graph, 0) if recorded else None
-        driver.cuGraphDestroy(graph)
-        return None if made is None or _failed(made) else _Graph(made[1])
+            graph = None if _failed(ended) else _instantiated(ended[1], wanted=recorded)
+        return graph
 
     def close(self) -> None:
         """Release the context; calling it twice is harmless."""
@@ -232,6 +236,13 @@ class _Graph:
         raw, self._raw = self._raw, None
         if raw is not None:
             driver.cuGraphExecDestroy(raw)
+
+
+def _instantiated(recording: Any, *, wanted: bool) -> _Graph | None:
+    """What can be started of a recording; the recording itself is given back."""
+    made = driver.cuGraphInstantiate(recording, 0) if wanted else None
+    driver.cuGraphDestroy(recording)
+    return None if made is None or _failed(made) else _Graph(made[1])
 
 
 def _failed(answer: tuple[Any, ...]) -> bool:

@@ -7,6 +7,7 @@ So there is one thread; everything that touches the GPU is run there, whoever as
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 
 from edge.engines.cuda import Cuda, open_cuda
 from edge.errors import ModelRefusedError
+
+_log = logging.getLogger("dermedge.gpu")
 
 T = TypeVar("T")
 
@@ -35,15 +38,17 @@ class GpuThread:
             queue.SimpleQueue()
         )
         self._closed = False
+        # Nothing may be asked for behind the end: nobody would answer.
+        self._asking = threading.Lock()
         ready: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(opener, ready), name="gpu", daemon=True
         )
-        self._thread.start()
         try:
+            self._thread.start()
             ready.result()
         except BaseException:
-            self._thread.join()
+            self.close()  # Ctrl-C ends the wait, not the thread
             raise
 
     def call(self, work: Callable[[Cuda], T]) -> T:
@@ -52,12 +57,13 @@ class GpuThread:
         Raises:
             ModelRefusedError: The thread was closed before.
         """
-        if self._closed:
-            raise ModelRefusedError(
-                "the GPU's thread", got="one that was closed before", next_step="open it again"
-            )
         answer: Future[T] = Future()
-        self._work.put((answer, work))
+        with self._asking:
+            if self._closed:
+                raise ModelRefusedError(
+                    "the GPU's thread", got="one that was closed before", next_step="open it again"
+                )
+            self._work.put((answer, work))
         try:
             return answer.result()
         finally:
@@ -66,10 +72,13 @@ class GpuThread:
 
     def close(self) -> None:
         """Release the context and end the thread; calling it twice is harmless."""
-        if not self._closed:
-            self._closed = True
-            self._work.put(None)
-        self._thread.join()
+        with self._asking:
+            if not self._closed:
+                self._closed = True
+                self._work.put(None)
+        # One that is just starting, when Ctrl-C comes, finds the end in its queue.
+        if self._thread.is_alive():
+            self._thread.join()
 
     def __enter__(self) -> GpuThread:
         return self
@@ -84,7 +93,9 @@ class GpuThread:
                 self._answer_all(cuda)
         # Both bindings raise what they like; whoever waits is told.
         except BaseException as error:
-            if not ready.done():
+            if ready.done():
+                _log.warning("the GPU's context was not released: %s", error)
+            else:
                 ready.set_exception(error)
 
     def _answer_all(self, cuda: Cuda) -> None:

@@ -31,7 +31,7 @@ from edge.engines.cuda import Cuda, CudaError, DeviceBuffer, Event, Graph, HostB
 from edge.engines.gpu_thread import GpuThread
 from edge.engines.prepared import PreparedInterface, TensorFacts, prepared_interface
 from edge.engines.shell import EngineShell
-from edge.engines.this_device import device_facts
+from edge.engines.this_device import device_facts, refuse_old_tensorrt
 from edge.errors import ModelRefusedError
 
 Transfer = Literal["mapped", "staged"]
@@ -39,6 +39,10 @@ Transfer = Literal["mapped", "staged"]
 _WARM_UP_RUNS = 3
 _RUNS_BEFORE_GRAPH = 2
 _BUILD_AGAIN = "build it again: dermedge-convert build PACK"
+
+# Before any name is used that older ones lack.
+refuse_old_tensorrt(trt.__version__)
+
 _DTYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
 
 T = TypeVar("T")
@@ -92,7 +96,7 @@ class TensorRtEngine(EngineShell):
         self._stack = ExitStack()
         try:
             self._gpu = gpu or self._stack.enter_context(GpuThread())
-            runner = self._gpu.call(lambda cuda: _Runner(cuda, path, card))
+            runner = self._opened(path, card)
         except BaseException:
             self._stack.close()
             raise
@@ -118,6 +122,16 @@ class TensorRtEngine(EngineShell):
                 self._gpu.call(lambda cuda: runner.close())
         finally:
             self._stack.close()
+
+    def _opened(self, path: Path, card: EngineCard) -> _Runner:
+        opened: list[_Runner] = []
+        try:
+            self._gpu.call(lambda cuda: opened.append(_Runner(cuda, path, card)))
+        except BaseException:
+            # Ctrl-C ends the wait, not the work; what it still opens is closed behind it.
+            self._gpu.call(lambda cuda: _close_all(opened))
+            raise
+        return opened[0]
 
     def _run(self, session: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         started = time.perf_counter()
@@ -256,6 +270,7 @@ class _Runner:
 
     def _set_batch(self, batch: int) -> None:
         self._forget_graph()
+        self._batch = 0  # nobody knows which, should it fail
         if not self._context.set_input_shape(self._input.name, (batch, *self._input.shape[1:])):
             raise ModelRefusedError(
                 f"an engine that takes {batch} pictures at once",
@@ -400,6 +415,11 @@ class _Log(trt.ILogger):
     def words(self) -> str:
         """The first two errors, which usually cause the others, in one line."""
         return "; ".join(dict.fromkeys(self._errors[:2])) or "TensorRT gave no reason"
+
+
+def _close_all(runners: list[_Runner]) -> None:
+    for runner in runners:
+        runner.close()
 
 
 def _interface(engine: trt.ICudaEngine, card: EngineCard) -> PreparedInterface:

@@ -10,6 +10,8 @@ from edge.engine_card import DeviceFacts
 from edge.engines.cuda import Cuda
 
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
+OLDEST_TENSORRT = (10, 3)
+"""What JetPack 6.1 brings; in older ones half of what is used here has another name."""
 
 _RELEASE = re.compile(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)")
 _PARTS = ("Major", "Minor", "Patch", "Build")
@@ -58,6 +60,18 @@ def tensorrt_version(module_version: str) -> str:
         return module_version
     version = ".".join(parts)
     return version if f"{version}.".startswith(f"{module_version}.") else module_version
+
+
+def refuse_old_tensorrt(module_version: str) -> None:
+    """Called where TensorRT is imported.
+
+    Raises:
+        ImportError: It is older than :data:`OLDEST_TENSORRT`.
+    """
+    if tuple(map(int, module_version.split(".")[:2])) < OLDEST_TENSORRT:
+        raise ImportError(
+            f"TensorRT {module_version}, older than 10.3: dermedge needs JetPack 6.1 or later"
+        )
 
 
 def _loaded_library(name: str) -> str | None:

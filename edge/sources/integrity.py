@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge.errors import InputError
-from edge.sources.jpeg import jpeg_fault
 
 BLANK_TAIL_BYTES = 512
 """A compressed file that ends in this many zeros was never fully written: one disk sector."""
@@ -173,9 +172,16 @@ def _webp_fault(data: mmap.mmap) -> str | None:
     return None
 
 
+def _jpeg_fault(data: mmap.mmap) -> str | None:
+    # Imported here: it brings OpenCV, and `dermedge doctor` must start where that is broken.
+    from edge.sources.jpeg import jpeg_fault
+
+    return jpeg_fault(data)
+
+
 _CHECKS: Mapping[str, Callable[[mmap.mmap], str | None]] = {
-    "JPEG": jpeg_fault,
-    "MPO": jpeg_fault,
+    "JPEG": _jpeg_fault,
+    "MPO": _jpeg_fault,
     "PNG": _png_fault,
     "WEBP": _webp_fault,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
+import cuda_checks_for_tests as checks
 import pytest
 
 from edge.engines.cuda import Cuda, has_binding, open_cuda
@@ -23,53 +23,22 @@ def cuda() -> Iterator[Cuda]:
         yield opened
 
 
-def test_the_gpu_says_what_it_is(cuda: Cuda) -> None:
-    assert cuda.gpu_name and cuda.sm_count > 0
-    major, _, minor = cuda.compute_capability.partition(".")
-    assert int(major) >= 5 and int(minor) >= 0
-    free, total = cuda.memory_bytes()
-    assert 0 < free <= total
-
-
 @pytest.mark.parametrize("mapped", [False, True])
 def test_bytes_go_there_and_back(cuda: Cuda, mapped: bool) -> None:
     if mapped and not cuda.can_map_host:
         pytest.skip("this GPU cannot map memory of the host")
-    size = 1 << 20
-    stream, start, end = cuda.stream(), cuda.event(), cuda.event()
-    source, result = (cuda.host_buffer(size, mapped=mapped) for _ in range(2))
-    device = cuda.device_buffer(size)
-    source.array[:] = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-    start.record(stream)
-    cuda.to_device(device, source, size, stream)
-    cuda.to_host(result, device, size, stream)
-    end.record(stream)
-    stream.synchronize()
-    assert np.array_equal(result.array, source.array)
-    assert end.ms_since(start) >= 0.0
-    assert (source.device_address is not None) == mapped
-    for thing in (device, source, result, start, end, stream):
-        thing.close()
+    checks.check_copies(cuda, mapped=mapped)
 
 
-def test_a_recorded_copy_is_replayed(cuda: Cuda) -> None:
-    size = 4096
-    stream = cuda.stream()
-    source, result = (cuda.host_buffer(size, mapped=False) for _ in range(2))
-    device = cuda.device_buffer(size)
-
-    def work() -> bool:
-        cuda.to_device(device, source, size, stream)
-        cuda.to_host(result, device, size, stream)
-        return True
-
-    graph = cuda.capture(stream, work)
-    if graph is None:
-        pytest.skip(f"{cuda.binding} offers no graphs")
-    for value in (3, 200):
-        source.array[:] = value
-        graph.launch(stream)
-        stream.synchronize()
-        assert (result.array == value).all()
-    for thing in (graph, device, source, result, stream):
-        thing.close()
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.check_facts,
+        checks.check_replay,
+        checks.check_failed_capture,
+        checks.check_current,
+        checks.check_too_much,
+    ],
+)
+def test_a_driver_does_what_the_engines_need(cuda: Cuda, check: Callable[[Cuda], None]) -> None:
+    check(cuda)

@@ -28,6 +28,11 @@ def test_the_package_and_its_command_line_are_light():
     assert not loaded_by("import edge, edge.__main__") & HEAVY
 
 
+def test_doctor_starts_where_opencv_is_broken():
+    names = "edge.commands.doctor, edge.compose"
+    assert "cv2" not in loaded_by(f"import {names}")
+
+
 def test_no_module_needs_torch_or_a_board():
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)

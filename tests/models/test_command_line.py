@@ -138,3 +138,14 @@ def test_every_command_handles_signals_before_click_is_there(package: str):
         timeout=120,
     )
     assert child.stdout == "False\n"
+
+
+def test_a_library_that_does_not_load_is_one_line(tmp_path, monkeypatch):
+    words = "numpy.core.multiarray failed to import"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({words!r})\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = run("edge", "analyze", "none.jpg", "--out", str(tmp_path / "out"))
+    assert (child.returncode, child.stdout) == (2, "")
+    assert child.stderr == (
+        f"error: expected libraries that load; got {words}; see which does not: dermedge doctor\n"
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,24 @@ def test_graphs_are_replayed_where_the_binding_offers_them(
         offers = engine._gpu.call(lambda cuda: cuda.binding) == "cuda-python"
     launched = gpu_here.counters()["graph_launches"]
     assert launched >= 3 if offers else launched == 0
+
+
+def test_what_cannot_be_captured_runs_all_the_same(
+    gpu_here: Standin, models: dict[str, Model], tmp_path: Path
+) -> None:
+    from edge.engines.gpu_thread import GpuThread
+
+    path, its_card = written(tmp_path, models["segmenter"])
+    with GpuThread() as gpu:
+        kind = gpu.call(lambda cuda: type(cuda))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kind, "capture", lambda *_: None)
+            with open_engine(path, its_card, gpu=gpu) as engine:
+                plain = [engine.infer({"rgb": pictures(n)})["probability"].copy() for n in (1, 3)]
+        with open_engine(path, its_card, gpu=gpu) as engine:
+            for wanted in (*plain, *plain):
+                found = engine.infer({"rgb": pictures(len(wanted))})["probability"]
+                np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_faster_way_is_measured_and_kept(
@@ -279,7 +299,7 @@ def test_a_file_that_tensorrt_does_not_take_is_refused_in_its_words(
 # --- failures on the way --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("number", range(1, 7))
 def test_no_memory_while_opening_leaves_nothing(
     gpu_here: Standin,
     models: dict[str, Model],
@@ -294,9 +314,34 @@ def test_no_memory_while_opening_leaves_nothing(
     except ModelRefusedError as error:
         assert "memory" in str(error).lower()
     else:
-        assert number > 3  # all that an engine wants was there
+        # Both sides of two tensors, and a context: all that an engine wants was there.
+        assert number > 5
         engine.close()
     assert alive(gpu_here.counters()) == {}
+
+
+@pytest.mark.parametrize("is_borrowed", [False, True])
+def test_ctrl_c_while_it_opens_leaves_nothing(
+    gpu_here: Standin,
+    models: dict[str, Model],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_borrowed: bool,
+) -> None:
+    from edge.engines.gpu_thread import GpuThread
+
+    path, its_card = written(tmp_path, models["segmenter"])
+    monkeypatch.setenv("STANDIN_RUN_MS", "300")  # the warm-up has twelve runs
+    with ExitStack() as stack:
+        gpu = stack.enter_context(GpuThread()) if is_borrowed else None
+        timer = threading.Timer(0.5, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            open_engine(path, its_card, gpu=gpu)
+        timer.join()
+        if gpu is not None:
+            left = gpu.call(lambda _: alive(gpu_here.counters()))
+            assert left == {"contexts": 1}  # the thread's own
 
 
 def test_a_launch_that_fails_is_one_line_and_closing_still_works(

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from edge.engines.cuda import cuda_failed, open_cuda
-from edge.engines.this_device import device_facts, l4t_release, tensorrt_version
+from edge.engines.this_device import (
+    device_facts,
+    l4t_release,
+    refuse_old_tensorrt,
+    tensorrt_version,
+)
 from standin_for_tests import Standin
 
 
@@ -51,12 +56,20 @@ def test_a_library_of_another_version_is_not_believed(
     assert tensorrt_version("10.3.0") == "10.3.0.30"
 
 
+def test_an_old_tensorrt_is_refused() -> None:
+    for version in ("10.3.0", "10.16.2.10", "11.4.0.106"):
+        refuse_old_tensorrt(version)
+    for version in ("8.6.2.3", "10.0.1"):
+        with pytest.raises(ImportError, match="older than 10.3"):
+            refuse_old_tensorrt(version)
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
         ("no device (CUDA_ERROR_NO_DEVICE)", "check the board"),
         ("cuMemAlloc failed: out of memory", "close what else uses the GPU"),
-        ("insufficient driver", "newer than the driver"),
+        ("call requires newer driver", "does not fit the driver"),
         ("launch failed", "dermedge doctor"),
     ],
 )
