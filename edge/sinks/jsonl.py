@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -16,6 +15,7 @@ from edge.sinks.base import Shot
 from edge.sinks.stills import json_line
 from edge.sinks.whole_file import output_error
 from edge.sources.integrity import printable
+from models.whole_file import sync_folder
 
 _OURS = b'{"schema": "' + SCHEMA.encode() + b'"'
 _BLOCK_BYTES = 65536
@@ -79,7 +79,7 @@ class JsonlSink:
                 self._continue(self._file)
                 self._synced_s = time.monotonic()
                 if self._is_new:
-                    _sync_folder(self._path.parent)
+                    sync_folder(self._path.parent)
             else:
                 # Without O_RDWR, which would make this program a reader of its own pipe.
                 self._file = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
@@ -160,16 +160,6 @@ def _is_regular_or_new(path: Path) -> bool:
     except FileNotFoundError:
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)  # a folder is told by opening it
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name survive a pulled plug, where the file system can do that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _append_whole(file: int, line: bytes) -> None:
