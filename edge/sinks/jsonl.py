@@ -74,7 +74,7 @@ class JsonlSink:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._regular = _is_regular_or_new(self._path)
             if self._regular:
-                self._is_new = not self._path.exists()
+                self._is_new = not os.path.lexists(self._path)
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 self._continue(self._file)
                 self._synced_s = time.monotonic()

@@ -15,7 +15,9 @@ import pytest
 from shots_for_tests import shot
 
 from edge.errors import InputError, RequestError
-from edge.sinks import jsonl
+from edge.health import Health
+from edge.sinks import jsonl, video
+from edge.sinks.group import SinkGroup
 from edge.sinks.jsonl import JsonlSink
 
 IMPORTS = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
@@ -227,10 +229,22 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, place: str):
 
 
 def test_a_file_that_never_got_a_line_is_removed_and_an_older_one_is_not(tmp_path: Path):
-    path, older = tmp_path / "new.jsonl", tmp_path / "older.jsonl"
+    path, older, link = (tmp_path / name for name in ("new.jsonl", "older.jsonl", "link.jsonl"))
     older.touch()
-    for one in (path, older):
+    link.symlink_to("other.jsonl")
+    for one in (path, older, link):
         sink = JsonlSink(one)
         sink.open()
         sink.close()
-    assert not path.exists() and older.exists()
+    assert not path.exists() and older.exists() and link.is_symlink()
+
+
+def test_a_run_that_another_sink_ends_leaves_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a disk with no room for a video, which is found out after the lines are opened."""
+    monkeypatch.setattr(video, "RESERVE_BYTES", 1 << 62)
+    sinks = [JsonlSink(tmp_path / "a.jsonl"), video.VideoSink(tmp_path / "a.webm", 10.0)]
+    with pytest.raises(InputError, match="MB free"), SinkGroup(sinks, Health(1.0)):
+        pass
+    assert list(tmp_path.iterdir()) == []
