@@ -60,7 +60,7 @@ test-train:
 	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	.venv-train/bin/python -m pip --quiet --disable-pip-version-check install \
 		-c constraints.txt -e '.[desktop,dev]' '$(TORCH)'
-	.venv-train/bin/python -m pytest -q tests/train tests/test_readme.py
+	.venv-train/bin/python -m pytest -q tests/train tests/test_named_commands.py
 
 # Without OpenVINO the tests skip what needs it, so that it must load first.
 test-openvino:

@@ -22,6 +22,7 @@ from pathlib import Path
 from convert.notes import manifest_key
 from models.errors import InputError
 from models.manifest import Model
+from models.whole_file import write_whole
 
 CACHE_VARIABLE = "DERMEDGE_CACHE"
 KEPT_FILES = 16
@@ -148,33 +149,10 @@ def _sha256(path: Path) -> str:
 
 
 def _stored(folder: Path, key: str, content: bytes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}-{hashlib.sha256(content).hexdigest()}.onnx"
-    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    _sync_folder(folder)
+    write_whole(path, content)
     _forget_old(folder, path)
     return path
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a pulled plug, where the file system can do that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _forget_old(folder: Path, newest: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 import warnings
 from pathlib import Path
 from pickle import UnpicklingError
@@ -193,7 +192,8 @@ def export(
             f"{name}.onnx: {len(content):,} bytes; largest difference of a logit between torch "
             f"and ONNX Runtime {difference:.2g}"
         )
-        shutil.copyfile(checkpoints / f"{name}.jsonl", out / f"{name}.jsonl")
+        log = (checkpoints / f"{name}.jsonl").read_bytes()
+        write_whole(out / f"{name}.jsonl", log)
     write_pack(
         out,
         version=version,

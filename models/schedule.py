@@ -1,4 +1,4 @@
-"""What both trainings share: a time box cut into phases, averaged weights, and the log.
+"""What both trainings share: a time box cut into phases, averaged weights, log and checkpoint.
 
 A training here is limited by wall time and not by epochs, so the learning rate follows the share
 of the time that has passed. That makes a run repeatable in its method and its seeds but not bit
@@ -7,6 +7,7 @@ by bit: a faster machine takes more steps in the same time.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from models.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,13 @@ class Log:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write what ``dermedge-models export`` reads, whole or not at all."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_whole(path, content.getvalue())
 
 
 def _rounded(value: Any) -> Any:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 
 from models.data_folder import Picture, list_pictures
 from models.errors import InputError
+from models.whole_file import write_whole
 
 Side = Literal["train", "tune", "test"]
 SHARES: dict[Side, float] = {"train": 0.70, "tune": 0.10, "test": 0.20}
@@ -123,11 +125,12 @@ def make_splits(data: Path) -> list[SplitRow]:
 
 def write_splits(rows: Sequence[SplitRow], path: Path) -> None:
     """Write the table with Unix line ends."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows:
-            writer.writerow((row.folder, row.name, row.label, row.group, row.side))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow((row.folder, row.name, row.label, row.group, row.side))
+    write_whole(path, text.getvalue().encode("utf-8"))
 
 
 def near_duplicates(paths: Sequence[Path]) -> list[tuple[int, int]]:

@@ -104,7 +104,7 @@ def analyze(
 
     A picture skin.jpg gives skin.jpg.json, skin.jpg.overlay.png and skin.jpg.mask.png; a video
     clip.mp4 gives clip.mp4/000000.json ... and clip.mp4/overlay.webm. Results of an earlier run
-    are kept. Research prototype. Not for diagnosis.
+    are kept; a refused model or a failed analysis is none. Research prototype. Not for diagnosis.
     """
     # Pillow logs its remarks on odd files, and unconfigured logging would print them.
     logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import stat
+import time
 from pathlib import Path
 
 from edge.errors import InputError, RequestError
@@ -14,9 +15,13 @@ from edge.sinks.base import Shot
 from edge.sinks.stills import json_line
 from edge.sinks.whole_file import output_error
 from edge.sources.integrity import printable
+from models.whole_file import sync_folder
 
 _OURS = b'{"schema": "' + SCHEMA.encode() + b'"'
 _BLOCK_BYTES = 65536
+
+SYNC_EVERY_S = 1.0
+"""A pulled plug costs the lines that were written within this time, not more."""
 
 PIPE_PATIENCE_S = 1.0
 """Longest time that a line waits for the reader of a full pipe."""
@@ -32,8 +37,10 @@ class JsonlSink:
     """Appends one ``dermedge.result/1`` object a line to a file, or writes them into a pipe.
 
     Each line of a file is handed to the kernel in one ``write`` call before :meth:`write` returns,
-    so a killed program leaves whole lines only. A line that a full disk cut short is taken back. A
-    file that a power cut left with an unfinished last line is continued after its last whole line.
+    so a killed program leaves whole lines only. Lines are brought to the disk itself with the first
+    one that is written :data:`SYNC_EVERY_S` or more after they last were, and at the end. A line
+    that a full disk cut short is taken back. A file that a power cut left with an unfinished last
+    line is continued after its last whole line.
 
     A pipe or device (``/dev/stdout``, a FIFO) is never waited for longer than
     :data:`PIPE_PATIENCE_S`: the sink fails where nobody reads.
@@ -54,6 +61,7 @@ class JsonlSink:
         self._file: int | None = None
         self._regular = True
         self._is_new = False
+        self._synced_s = 0.0
 
     def open(self) -> None:
         """Open the file for appending.
@@ -66,9 +74,12 @@ class JsonlSink:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._regular = _is_regular_or_new(self._path)
             if self._regular:
-                self._is_new = not self._path.exists()
+                self._is_new = not os.path.lexists(self._path)
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 self._continue(self._file)
+                self._synced_s = time.monotonic()
+                if self._is_new:
+                    sync_folder(self._path.parent)
             else:
                 # Without O_RDWR, which would make this program a reader of its own pipe.
                 self._file = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
@@ -79,8 +90,8 @@ class JsonlSink:
         """Write one line.
 
         Raises:
-            InputError: The disk is full or gone, and no part of the line stays in the file; or
-                the reader of the pipe is.
+            InputError: The disk is full, and no part of the line stays in the file; or the disk,
+                or the reader of the pipe, is gone.
         """
         if self._file is None:
             raise ValueError("the sink must be opened before it is written")
@@ -93,6 +104,9 @@ class JsonlSink:
                 os.ftruncate(self._file, 0)
                 self._overwrite = False
             _append_whole(self._file, line)
+            if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
+                os.fsync(self._file)
+                self._synced_s = time.monotonic()
         except OSError as error:
             raise self._failed(error) from error
         return True

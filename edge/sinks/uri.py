@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge.errors import RequestError
+from edge.output_names import OVERLAY_SUFFIX
 from edge.sinks.base import Sink
 from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
 
@@ -82,11 +84,11 @@ def _refuse_shared_places(
     uris: Sequence[Uri], texts: Sequence[str], source_path: Path | None
 ) -> None:
     """Two sinks on one file would lose results silently, whatever their kinds."""
-    source = source_path.resolve() if source_path else None
-    read = _files_of(source_path) if source_path else frozenset()
-    taken: dict[Path | str, str] = {}
+    read = _places_of(source_path) if source_path else frozenset()
+    taken: dict[str, str] = {}
     for uri, text in zip(uris, texts, strict=True):
-        place = Path(uri.place).resolve() if uri.place else uri.kind
+        # Not Path.resolve: before Python 3.13 it raises RuntimeError for a link to itself.
+        place = os.path.realpath(uri.place) if uri.place else uri.kind
         if place in taken:
             raise RequestError(
                 "each sink once, with a path of its own",
@@ -94,7 +96,7 @@ def _refuse_shared_places(
                 next_step="give each its own path",
             )
         taken[place] = text
-        if source and (place in (source, *source.parents) or place in read):
+        if place in read:
             raise RequestError(
                 "a sink apart from the source",
                 got=f"{text!r}, which holds the source {str(source_path)!r}",
@@ -102,11 +104,21 @@ def _refuse_shared_places(
             )
 
 
-def _files_of(source_path: Path) -> frozenset[Path]:
-    """Every file that the source is going to read; nothing may be written over one of them."""
+def _places_of(source_path: Path) -> frozenset[str]:
+    """Where a sink would write over what the source reads, or around it.
+
+    The source and the folders above it, every file of it, and folders in which it reads pictures
+    that have the names of a png sink.
+    """
     from edge.sources.files import list_media
 
-    return frozenset(media.path.resolve() for media in list_media(source_path).files)
+    source = Path(os.path.realpath(source_path))
+    places = {str(path) for path in (source, *source.parents)}
+    for media in list_media(source_path).files:
+        places.add(os.path.realpath(media.path))
+        if media.path.name.endswith(OVERLAY_SUFFIX):
+            places.add(os.path.realpath(media.path.parent))
+    return frozenset(places)
 
 
 def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:

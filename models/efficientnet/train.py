@@ -19,7 +19,7 @@ from models.measures import (
     fit_temperature,
     softmax,
 )
-from models.schedule import AveragedWeights, Log, Phase, TimeBox
+from models.schedule import AveragedWeights, Log, Phase, TimeBox, save_checkpoint
 from models.training_loop import Recipe, answers, learn
 
 PHASES = (Phase(0.45, 128, 24), Phase(0.25, 176, 20), Phase(0.30, 224, 16))
@@ -57,14 +57,14 @@ def train_classifier(data: Path | None, out: Path, seconds: float, seed: int, lo
     figures = _final_figures(averaged.average, tune) if tune else {}
     log.write("classifier tuned", **figures)
     path = out / "classifier.pt"
-    torch.save(
+    save_checkpoint(
+        path,
         {
             "state": averaged.average.state_dict(),
             "temperature": figures.get("temperature", 1.0),
             "abstain_below": figures.get("abstain_below", 0.0),
             "tune": figures,
         },
-        path,
     )
     return path
 

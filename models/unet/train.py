@@ -19,7 +19,7 @@ from models.data import (
     tune_dermoscopy,
 )
 from models.measures import dice_per_picture
-from models.schedule import AveragedWeights, Log, Phase, TimeBox
+from models.schedule import AveragedWeights, Log, Phase, TimeBox, save_checkpoint
 from models.training_loop import Recipe, answers, learn
 from models.unet.net import ResidualUNet
 
@@ -66,13 +66,13 @@ def train_segmenter(data: Path | None, out: Path, seconds: float, seed: int, log
     figures = _final_figures(averaged.average, tune)
     log.write("segmenter tuned", **figures)
     path = out / "segmenter.pt"
-    torch.save(
+    save_checkpoint(
+        path,
         {
             "state": averaged.average.state_dict(),
             "threshold": figures["threshold"],
             "tune": figures,
         },
-        path,
     )
     return path
 

@@ -3,28 +3,33 @@
 The pair is built like the published one (Son et al. 2021): a segmenter with three NHWC inputs of
 304x304 (RGB, hemoglobin, melanin, each divided by 255, pigment images stored as 8 bit) and its
 sigmoid inside; a classifier with one NHWC input of 0..255, 18 softmax outputs and a batch fixed at
-1; both fed by plain bilinear stretching. The reference is the raw ONNX, run by hand: OpenCV's
-resize and the formulas of the paper in float64.
+1; both fed by plain bilinear stretching. It runs once through manifests of this test and once
+through the committed template ``models/packs/son2021``, into which only names and hashes are put.
+The reference is the raw ONNX, run by hand: OpenCV's resize and the formulas of the paper in
+float64.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from networks_for_tests import model_of, run_onnx
+from networks_for_tests import model_of, run_onnx, sha256
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from convert.cache import prepared_path
-from edge.compose import open_engines
+from edge.compose import open_analyzer, open_engines
+from edge.frame import Frame
 from models.manifest import Pack, find_pack
 from models.phantom import random_spec, render
 from models.resize import fit_image
 from packs_for_tests import write_pack
 
+TEMPLATE = Path(__file__).parents[2] / "models" / "packs" / "son2021"
 SIDE, CROP_SIDE, CLASSES = 304, 224, 18
 UNET_INPUTS = ("serving_default_rgb:0", "serving_default_hem:0", "serving_default_mel:0")
 UNET_OUTPUT = "StatefulPartitionedCall:0"
@@ -99,13 +104,40 @@ def transpose(source: str, target: str, perm: list[int]) -> NodeProto:
     return helper.make_node("Transpose", [source], [target], perm=perm)
 
 
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+@pytest.fixture(scope="module", params=["written here", "template"])
+def pack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pack:
     """Two ONNX files and three TOML files; no code knows this pair."""
+    folder = tmp_path_factory.mktemp("packs") / "published"
+    return from_template(folder) if request.param == "template" else written_here(folder)
+
+
+def from_template(folder: Path) -> Pack:
+    """The steps of the template's README: copy, put the files in, write names and hashes."""
+    names = {
+        "segmenter": dict(
+            zip(("rgb", "hemoglobin", "melanin"), UNET_INPUTS, strict=True), probability=UNET_OUTPUT
+        ),
+        "classifier": {"image": CLASSIFIER_INPUT, "probabilities": CLASSIFIER_OUTPUT},
+    }
+    folder.mkdir()
+    (folder / "pack.toml").write_bytes((TEMPLATE / "pack.toml").read_bytes())
+    for part, content in (("segmenter", segmenter()), ("classifier", classifier())):
+        (folder / f"{part}.onnx").write_bytes(content)
+        text = (TEMPLATE / f"{part}.toml").read_text(encoding="utf-8")
+        changes = {f'name = "{name}"': f'name = "{new}"' for name, new in names[part].items()}
+        changes[f'sha256 = "{"0" * 64}"'] = f'sha256 = "{sha256(content)}"'
+        for line, new in changes.items():
+            text, count = re.subn(rf"^{re.escape(line)}$", new, text, flags=re.MULTILINE)
+            assert count == 1, line
+        (folder / f"{part}.toml").write_text(text, encoding="utf-8")
+    return find_pack(str(folder))
+
+
+def written_here(folder: Path) -> Pack:
     stretch = {"fit": "stretch", "interpolation": "linear", "antialias": False}
     roles = ("rgb", "hemoglobin", "melanin")
     folder = write_pack(
-        tmp_path_factory.mktemp("packs") / "published",
+        folder,
         segmenter_onnx=segmenter(),
         classifier_onnx=classifier(),
         segmenter__inputs=[
@@ -192,7 +224,7 @@ def test_the_segmenter_equals_the_raw_network(pack: Pack, frames: list[np.ndarra
 
 
 def test_the_classifier_equals_the_raw_network(pack: Pack, frames: list[np.ndarray]) -> None:
-    """In batches, although the network was exported for one picture."""
+    """In batches where the manifest allows, although the network was exported for one picture."""
     content = pack.classifier.read_onnx()
     expected = []
     for frame in frames:
@@ -200,7 +232,7 @@ def test_the_classifier_equals_the_raw_network(pack: Pack, frames: list[np.ndarr
         feeds = {CLASSIFIER_INPUT: by_hand[np.newaxis].astype(np.float32)}
         expected.append(run_onnx(content, feeds)[0][0])
     with open_engines(pack, "onnx", threads=1) as (_, engine):
-        assert engine.max_batch > 1
+        assert (engine.max_batch > 1) == (pack.classifier.manifest.max_batch > 1)
         rule = pack.classifier.manifest.resize
         crops = [fit_image(frame, engine.input_size_wh, rule)[0] for frame in frames]
         found = np.concatenate(
@@ -214,6 +246,18 @@ def test_the_classifier_equals_the_raw_network(pack: Pack, frames: list[np.ndarr
     assert found.shape == (len(frames), CLASSES)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 0.01, "the pictures must get different answers"
+
+
+def test_a_picture_goes_the_whole_way(pack: Pack, frames: list[np.ndarray]) -> None:
+    """Regions in the manifest's terms, each with the network's own labels."""
+    labels = pack.classifier.manifest.output.labels
+    with open_analyzer(pack, "onnx", threads=1) as analyzer:
+        result = analyzer.analyze(Frame(frames[0], 0, "file:a", None, None, "file")).result
+    assert result.status == "ok" and result.regions
+    for region in result.regions:
+        assert region.classes is not None and not region.abstained
+        assert {entry.label for entry in region.classes} <= set(labels)
+        assert sum(entry.probability for entry in region.classes) <= 1.0 + 1e-6
 
 
 def test_no_needless_transposes(pack: Pack, tmp_path: Path) -> None:

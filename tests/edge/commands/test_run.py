@@ -333,10 +333,22 @@ def test_check_config(here, tmp_path: Path):
     assert (child.returncode, child.stdout.split()[0]) == (0, "OK:")
     child = here("--check-config", "--pack", "son2021")
     assert child.returncode == 4 and "ONNX file" in child.stderr
+    pack = write_pack(tmp_path / "wrong", classifier__onnx__sha256="0" * 64)
+    child = here("--check-config", "--pack", pack)
+    assert child.returncode == 4 and "sha256" in child.stderr
     (tmp_path / "bad.toml").write_text("[loop]\nsecond = 5\n", encoding="utf-8")
     child = here("--config", "bad.toml", "--check-config")
     assert child.returncode == 2
     assert "bad.toml" in child.stderr and "loop.second = 5" in child.stderr
+
+
+def test_an_input_is_never_written_over(here, tmp_path: Path):
+    """The folder has one video, and the sink its name."""
+    (tmp_path / "vs").mkdir()
+    (tmp_path / "vs" / "a.webm").write_bytes(b"the only copy")
+    child = here("--source", "files:vs", "--sink", "video:vs/a.webm", "--overwrite")
+    assert child.returncode == 2 and "apart from the source" in child.stderr
+    assert (tmp_path / "vs" / "a.webm").read_bytes() == b"the only copy"
 
 
 def test_the_config_file_is_used(here, tiny_pack: Path, tmp_path: Path):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from shots_for_tests import shot
 
 from edge.errors import InputError, RequestError
-from edge.sinks import jsonl
+from edge.health import Health
+from edge.sinks import jsonl, video
+from edge.sinks.group import SinkGroup
 from edge.sinks.jsonl import JsonlSink
 
 IMPORTS = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
@@ -49,6 +53,48 @@ def test_lines_are_in_the_file_when_write_returns(tmp_path: Path):
     assert ids(path) == [1]  # still open: a kill now loses nothing
     sink.close()
     sink.close()
+
+
+def test_a_pulled_plug_costs_the_lines_of_one_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Ten lines a second by a clock of this test; then one that comes after a long pause."""
+    path, clock, on_disk = tmp_path / "run.jsonl", [100.0], [0]
+    written, calls = [], []
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            on_disk[0] = len(ids(path))
+            calls.append(clock[0])
+
+    monkeypatch.setattr(jsonl, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(os, "fsync", fsync)
+    sink = JsonlSink(path)
+    sink.open()
+    for number in range(40):
+        clock[0] += 0.1 if number < 39 else 60.0
+        sink.write(shot(number))
+        written.append(clock[0])
+        lost = written[on_disk[0] :]
+        assert not lost or lost[-1] - lost[0] < 1.0
+    assert 3 <= len(calls) <= 5, "not every line is brought to the disk by itself"
+    assert on_disk == [40]
+    sink.close()
+
+
+def test_a_disk_that_does_not_take_the_lines_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(jsonl, "SYNC_EVERY_S", 0.0)
+    sink = JsonlSink(tmp_path / "run.jsonl")
+    sink.open()
+    monkeypatch.setattr(os, "fsync", fsync)
+    for call in (lambda: sink.write(shot(1)), sink.close):
+        with pytest.raises(InputError, match="Input/output error"):
+            call()
 
 
 def test_an_earlier_run_is_continued(tmp_path: Path):
@@ -183,10 +229,22 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, place: str):
 
 
 def test_a_file_that_never_got_a_line_is_removed_and_an_older_one_is_not(tmp_path: Path):
-    path, older = tmp_path / "new.jsonl", tmp_path / "older.jsonl"
+    path, older, link = (tmp_path / name for name in ("new.jsonl", "older.jsonl", "link.jsonl"))
     older.touch()
-    for one in (path, older):
+    link.symlink_to("other.jsonl")
+    for one in (path, older, link):
         sink = JsonlSink(one)
         sink.open()
         sink.close()
-    assert not path.exists() and older.exists()
+    assert not path.exists() and older.exists() and link.is_symlink()
+
+
+def test_a_run_that_another_sink_ends_leaves_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a disk with no room for a video, which is found out after the lines are opened."""
+    monkeypatch.setattr(video, "RESERVE_BYTES", 1 << 62)
+    sinks = [JsonlSink(tmp_path / "a.jsonl"), video.VideoSink(tmp_path / "a.webm", 10.0)]
+    with pytest.raises(InputError, match="MB free"), SinkGroup(sinks, Health(1.0)):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -89,5 +89,35 @@ def test_no_sink_writes_over_the_source_or_around_it(tmp_path: Path, text: str):
     with pytest.raises(RequestError, match="apart from the source"):
         folder = source.parent
         sinks_from_uris([f"video:{source}"], overwrite=True, lossless=True, source_path=folder)
+    (tmp_path / "link").symlink_to(source)
+    with pytest.raises(RequestError, match="apart from the source"):
+        sinks_from_uris(
+            [f"jsonl:{tmp_path}/link"], overwrite=True, lossless=True, source_path=folder
+        )
     beside = [f"jsonl:{tmp_path}/in/clip.jsonl", f"png:{tmp_path}/in/seen"]
     assert sinks_from_uris(beside, overwrite=True, lossless=True, source_path=source)
+
+
+def test_overlays_that_the_source_reads_are_not_replaced(tmp_path: Path):
+    """Those of an earlier run have no JSON beside them, so that a folder's search finds them."""
+    (tmp_path / "in" / "seen").mkdir(parents=True)
+    (tmp_path / "in" / "seen" / "00000000.overlay.png").touch()
+
+    def sinks(text: str) -> object:
+        source = tmp_path / "in"
+        return sinks_from_uris([text], overwrite=True, lossless=True, source_path=source)
+
+    with pytest.raises(RequestError, match="apart from the source"):
+        sinks(f"png:{tmp_path}/in/seen")
+    assert sinks(f"png:{tmp_path}/in/seen/again")
+
+
+def test_a_link_to_itself_is_no_place_and_stops_no_other(tmp_path: Path):
+    (tmp_path / "loop.webm").symlink_to("loop.webm")
+    (tmp_path / "a.jpg").touch()
+    for text in (f"jsonl:{tmp_path}/run.jsonl", f"jsonl:{tmp_path.parent}/loop"):
+        assert sinks_from_uris([text], overwrite=True, lossless=True, source_path=tmp_path)
+    with pytest.raises(RequestError, match="apart from the source"):
+        sinks_from_uris(
+            [f"video:{tmp_path}/loop.webm"], overwrite=True, lossless=True, source_path=tmp_path
+        )
