@@ -14,13 +14,14 @@ DEBIAN_TEST := gcc libc6-dev
 DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
 GENUINE := .genuine/.ready
 
-.PHONY: help demo test check bench test-train test-openvino test-pycuda test-build check-wheels \
+.PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
 	contract-refresh system system-test system-pycuda setup clean
 
 help:
 	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
 	@echo "make test              set up, run the tests"
 	@echo "make check             ruff, mypy, import rules, oldest Python"
+	@echo "make files             docs/files.md anew, from the first lines of the modules"
 	@echo "make bench             speed and memory tables (run on a quiet machine)"
 	@echo "make test-train        the tests that need torch, in an environment of their own"
 	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
@@ -45,6 +46,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --target=3.10- --no-tips --violations edge convert models
+
+files: setup
+	$(BIN)/python tests/file_map_for_tests.py
 
 bench: setup
 	$(BIN)/python -m benchmarks.startup

@@ -29,6 +29,9 @@ class Frame:
             bound), ``synthetic`` or ``file``.
         settings: Camera settings that belong to this frame, or ``None`` where unknown.
         notes: What was done to the picture on the way in, in words ("16-bit scaled to 8").
+        exposure_began_ns: Monotonic instant before which no light of this frame was collected, as
+            far as the source can vouch for it; ``None`` where it cannot. A still counts as taken
+            after a press only where this lies after it.
 
     Raises:
         ValueError: ``pixels`` has another shape or dtype, or clock and instant disagree.
@@ -42,6 +45,7 @@ class Frame:
     captured_by: CapturedBy
     settings: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = field(default=())
+    exposure_began_ns: int | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

@@ -24,6 +24,7 @@ from edge.analysis.tone import measure_tone
 from edge.engines.base import Engine
 from edge.errors import ModelRefusedError
 from edge.frame import Frame
+from edge.pixel_pool import PixelPool
 from edge.result import (
     NO_COLOUR,
     UNVALIDATED,
@@ -49,12 +50,14 @@ class Analysis:
     Attributes:
         result: Complete; belongs to the caller.
         mask: HxW uint8 in the frame's size, 255 at every pixel of a region, else 0; ``None`` where
-            there is no answer. The buffer belongs to the :class:`Analyzer` and is overwritten by
-            its next frame: copy what must outlive it.
+            there is no answer. Not overwritten while anybody refers to it.
+        probabilities: RxC float32, all class probabilities of the first R regions, those that are
+            classified, in the order of the labels; ``None`` where there is no answer.
     """
 
     result: Result
     mask: NDArray[np.uint8] | None
+    probabilities: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -81,8 +84,8 @@ class _Findings:
 class Analyzer:
     """Runs a pack's two networks on frames and measures what they find.
 
-    One call at a time: the input picture, the crops, the reduced frame and the mask live in
-    buffers that every call reuses. It reads a frame's pixels during the call only. The engines
+    One call at a time: the input picture, the crops and the reduced frame live in buffers that
+    every call reuses. It reads a frame's pixels during the call only. The engines
     stay the caller's, who closes them after the last call.
 
     Args:
@@ -106,6 +109,7 @@ class Analyzer:
         self._picture = np.empty((height, width, 3), np.uint8)
         self._crops = CropBatch(self._classifier_manifest)
         self._meter = LightMeter()
+        self._masks = PixelPool()
         self._mask = np.empty((0, 0), np.uint8)
 
     def analyze(self, frame: Frame) -> Analysis:
@@ -152,7 +156,8 @@ class Analyzer:
         doubts = (UNVALIDATED,) if named and not self._classifier_manifest.validated else ()
         if found.grey:
             doubts = (*doubts, NO_COLOUR)
-        return Analysis(self._result(found, status, doubts, regions, tone), self._mask)
+        result = self._result(found, status, doubts, regions, tone)
+        return Analysis(result, self._mask, probabilities)
 
     def _find(self, found: _Findings) -> tuple[RegionShape, ...]:
         pixels = found.frame.pixels
@@ -162,8 +167,7 @@ class Analyzer:
         with found.timed(Stage.SEGMENT):
             probability = self._segmenter.run(self._picture)
         with found.timed(Stage.REGIONS):
-            if self._mask.shape != pixels.shape[:2]:
-                self._mask = np.empty(pixels.shape[:2], np.uint8)
+            self._mask = self._masks.take(pixels.shape[:2])
             return find_regions(probability, placement, self._threshold, self._rules, self._mask)
 
     def _classify(self, found: _Findings, chosen: Sequence[RegionShape]) -> NDArray[np.float32]:

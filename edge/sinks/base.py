@@ -16,12 +16,15 @@ from edge.result import Result
 class Shot:
     """One analysed frame, as every sink gets it.
 
+    No array of it is overwritten while anybody refers to it (:mod:`edge.pixel_pool`), so a sink may
+    keep what it needs, and should let go of it soon. Nobody writes into them.
+
     Attributes:
-        frame: The frame that was analysed; borrowed until ``write`` returns.
+        frame: The frame that was analysed.
         result: What was found in exactly that frame.
-        mask: HxW uint8 0/255 in frame size, or ``None`` where there is no answer; borrowed too.
+        mask: HxW uint8 0/255 in frame size, or ``None`` where there is no answer.
         drawn: HxWx3 uint8 RGB picture with the overlay, or ``None`` where no sink asked for one
-            (see :attr:`Sink.wants_drawn`); borrowed too.
+            (see :attr:`Sink.wants_drawn`).
     """
 
     frame: Frame

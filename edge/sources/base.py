@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge.frame import Frame
 
@@ -53,3 +53,18 @@ class Source(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class TakesStills(Protocol):
+    """A source that can take a better picture than those it streams."""
+
+    def take_still(self, pressed_ns: int) -> Frame:
+        """One frame of full resolution, exposed after ``pressed_ns`` (monotonic).
+
+        Called between two reads on the thread that reads. The stream may pause; ids go on rising.
+
+        Raises:
+            InputError: No such picture can be had; the stream goes on all the same.
+        """
+        ...

@@ -287,11 +287,13 @@ def test_out_of_memory_is_a_failed_analysis_and_a_bug_is_not_hidden(planted, sti
         planted(bug)[0].analyze(still(skin_frame()))
 
 
-def test_buffers_are_reused_and_frames_of_any_size_may_follow_each_other(planted, still):
+def test_a_mask_is_kept_while_held_and_frames_of_any_size_may_follow_each_other(planted, still):
     analyzer, _, _ = planted(square_map((20, 30, 40, 60)))
     first = analyzer.analyze(still(skin_frame()))
     again = analyzer.analyze(still(skin_frame()))
-    assert first.mask is again.mask
+    assert first.mask is not None and again.mask is not None
+    assert not np.shares_memory(first.mask, again.mask)
+    assert first.probabilities is not None and len(first.probabilities) == 1
     larger = analyzer.analyze(still(skin_frame(641, 483)))
     assert larger.mask is not None and larger.mask.shape == (483, 641)
     smaller = analyzer.analyze(still(skin_frame()))

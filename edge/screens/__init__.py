@@ -1,0 +1,1 @@
+"""Screens: where pictures are shown, one file for each kind."""
