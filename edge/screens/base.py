@@ -36,6 +36,14 @@ class Shown:
     view: ViewName
 
 
+@dataclass(frozen=True)
+class Presented:
+    """Which picture a screen has really shown last, and since when (monotonic nanoseconds)."""
+
+    number: int
+    at_ns: int
+
+
 class Screen(Protocol):
     """Shows pictures to people. A screen that fails is reported, closed and opened again later; it
     never stops the analysis.
@@ -63,12 +71,12 @@ class Screen(Protocol):
         """
         ...
 
-    def show(self, shown: Shown) -> int | None:
+    def show(self, shown: Shown) -> Presented | None:
         """Show one picture, or take it to be shown soon. Never waits longer than a picture takes.
 
         Returns:
-            The monotonic nanoseconds at which the present call of the newest picture that was
-            really shown had returned, or ``None`` where that is not known (nobody looks).
+            The newest picture that was really shown, and when its present call had returned; it may
+            be an earlier one than this. ``None`` where that is not known (nobody looks).
 
         Raises:
             InputError: The picture could not be shown.
