@@ -192,10 +192,10 @@ def test_a_picture_at_the_edge_of_black_does_not_flicker(camera: Camera) -> None
     kinds = []
     for count in range(100):
         pixels = np.full((240, 320, 3), count % 5, np.uint8)
-        pixels[: (13, 65)[count % 2], :16] = 60 + count % 7  # 1 or 5 of the sample's 380 blocks
+        pixels[: (13, 65)[count % 2], :16] = 60 + count % 7  # 0.5 % or 1.5 % of the blocks
         camera.give(1, pixels=pixels)
         kinds.append(camera.kind)
-    assert set(kinds) == {"live"}  # never three black ones in a row
+    assert set(kinds) == {"live"}
     camera.give(GOOD_FRAMES, pixels=np.zeros((240, 320, 3), np.uint8))
     for count in range(100):
         pixels = np.full((240, 320, 3), count % 5, np.uint8)
