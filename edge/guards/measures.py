@@ -32,13 +32,13 @@ STRONGEST_SHARE = 0.08
 CONTRAST_MIN = 6.0
 """Energy of the strongest blocks over that of the noise, from which on blur can be told."""
 
-QUANTISATION = 0.02
-"""Energy that rounding to 8 bit leaves in a reduced picture, in steps squared: a floor."""
+QUANTISATION = 0.08
+"""Noise, in steps of 8 bit squared, that rounding leaves at least: a twelfth."""
 
 BRIGHT_QUANTILE = 0.9
 
-RESPONSE_MIN = 0.1
-"""Height of the correlation's peak below which two frames do not show the same."""
+SAME_MIN = 0.5
+"""Correlation at its peak below which two frames do not show the same."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,11 @@ def _inner_share(highlights: NDArray[np.bool_]) -> float:
 def detail_of(pixels: NDArray[np.uint8]) -> Detail:
     """Judge the edges of a frame.
 
-    Crispness is the amplitude of fine detail (what a Gaussian of 1 reduced pixel takes away) over
-    that of coarser detail (what remains of it and one of 2 takes away), both in the 8 % of blocks
-    with most coarse detail, both without the energy of noise. The noise is that of the block that
-    a tenth of all stay below. A step edge has a fixed ratio whatever its height; blur lowers it.
+    Along rows, and along columns: the amplitude of fine detail (what a Gaussian of 1 reduced pixel
+    takes away) over that of coarser detail (what remains of it and one of 2 takes away), both in
+    the 8 % of blocks with most coarse detail, both without the energy of noise. The noise is that
+    of the block that a tenth of all stay below. A step edge has a fixed ratio whatever its height;
+    defocus lowers it in both directions, a smear along its own. Crispness is the lower one.
     The ratio of whole-picture energies, or ``Quality.sharpness``, would be the noise's own on
     plain skin, sharp or not.
 
@@ -134,24 +135,49 @@ def detail_of(pixels: NDArray[np.uint8]) -> Detail:
     middle = np.ascontiguousarray(pixels[y : height - y, x : width - x, 1])
     size = (max(1, middle.shape[1] // factor), max(1, middle.shape[0] // factor))
     green = cv2.resize(middle, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    once = cv2.GaussianBlur(green, (0, 0), 1.0)
-    twice = cv2.GaussianBlur(green, (0, 0), 2.0)
-    fine, coarse = _block_energies(green - once), _block_energies(once - twice)
-    if not fine.size:
-        return Detail(green, min(width, height) / factor, None, 0.0)
+    short_side = min(width, height) / factor
+    if min(size) < BLOCK:
+        return Detail(green, short_side, None, 0.0)
+    found = [_along(green, by_rows) for by_rows in (True, False)]
+    told = [ratio for ratio, _ in found if ratio is not None]
+    energy = sum(coarse for _, coarse in found)
+    return Detail(
+        green=green,
+        short_side=short_side,
+        crispness=min(told) if told else None,
+        structure=math.sqrt(energy) / (float(green.mean()) + 1.0),
+    )
+
+
+def _along(green: Float32, by_rows: bool) -> tuple[float | None, float]:
+    """Fine over coarse amplitude in one direction, ``None`` in noise; and the coarse energy."""
+    fine, coarse = (_block_energies(band) for band in _bands(green, by_rows))
     of_fine, of_coarse = _noise_energies()
     noise = float(np.quantile(fine, 0.1)) / of_fine
     count = max(4, int(STRONGEST_SHARE * coarse.size))
     strongest = np.argsort(coarse)[-count:]
     fine_energy = max(0.0, float(fine[strongest].mean()) - of_fine * noise)
     coarse_energy = max(0.0, float(coarse[strongest].mean()) - of_coarse * noise)
-    told = coarse_energy >= CONTRAST_MIN * (of_coarse * noise + QUANTISATION)
-    return Detail(
-        green=green,
-        short_side=min(width, height) / factor,
-        crispness=math.sqrt(fine_energy / coarse_energy) if told else None,
-        structure=math.sqrt(coarse_energy) / (float(green.mean()) + 1.0),
-    )
+    told = coarse_energy >= CONTRAST_MIN * of_coarse * (noise + QUANTISATION)
+    return (math.sqrt(fine_energy / coarse_energy) if told else None), coarse_energy
+
+
+def _bands(green: Float32, by_rows: bool) -> tuple[Float32, Float32]:
+    """What a Gaussian of 1 pixel takes away, and what one of 2 takes away of the rest.
+
+    Both act along rows, or else along columns; across them all is smoothed by 1 pixel first.
+    """
+    along, across = ((0, 1), (1, 0)) if by_rows else ((1, 0), (0, 1))
+    smoothed = _smooth(green, 1.0, across)
+    once, twice = _smooth(smoothed, 1.0, along), _smooth(smoothed, 2.0, along)
+    return smoothed - once, once - twice
+
+
+def _smooth(green: Float32, sigma: float, axis_yx: tuple[int, int]) -> Float32:
+    """Gaussian along one axis, out to four sigma."""
+    side = 2 * math.ceil(4.0 * sigma) + 1
+    size = (side if axis_yx == (0, 1) else 1, side if axis_yx == (1, 0) else 1)
+    return np.asarray(cv2.GaussianBlur(green, size, sigma), np.float32)
 
 
 def _block_energies(band: Float32) -> Float32:
@@ -166,30 +192,42 @@ def _noise_energies() -> tuple[float, float]:
     """What white noise of variance 1 leaves in the fine and the coarse band."""
     impulse = np.zeros((33, 33), np.float32)
     impulse[16, 16] = 1.0
-    once, twice = (cv2.GaussianBlur(impulse, (0, 0), sigma) for sigma in (1.0, 2.0))
-    return float(np.square(impulse - once).sum()), float(np.square(once - twice).sum())
+    fine, coarse = _bands(impulse, by_rows=True)
+    return float(np.square(fine).sum()), float(np.square(coarse).sum())
 
 
 def movement(before: Detail, now: Detail) -> float | None:
     """How far the view moved between two frames, as a share of the short side.
 
-    By phase correlation of their middles (Kuglin and Hines 1975).
+    By the peak of the cross-correlation of their middles, freed from noise and from the lamp's
+    fall-off; to one reduced pixel.
 
     Returns:
         The distance; ``None`` where the two do not show the same things, or show nothing.
     """
     if before.green.shape != now.green.shape or min(now.green.shape) < 4 * BLOCK:
         return None
-    window = _window(now.green.shape[1], now.green.shape[0])
-    (dx, dy), response = cv2.phaseCorrelate(_evened(before.green), _evened(now.green), window)
-    return math.hypot(dx, dy) / now.short_side if response >= RESPONSE_MIN else None
+    first, second = (_evened(detail.green) for detail in (before, now))
+    power = math.sqrt(float(np.vdot(first, first)) * float(np.vdot(second, second)))
+    if power <= 0.0:
+        return None
+    spectrum = np.fft.rfft2(first).conj() * np.fft.rfft2(second)
+    correlation = np.fft.irfft2(spectrum, first.shape)
+    row, column = np.unravel_index(int(np.argmax(correlation)), correlation.shape)
+    if float(correlation[row, column]) < SAME_MIN * power:
+        return None
+    # Beyond the middle the shift is to the other side.
+    dy, dx = (
+        int(at) - side * (at > side // 2)
+        for at, side in zip((row, column), first.shape, strict=True)
+    )
+    return math.hypot(dx, dy) / now.short_side
 
 
 def _evened(green: Float32) -> Float32:
-    """Without noise, and without the lamp's fall-off, which stays where it is."""
-    return np.asarray(
-        cv2.GaussianBlur(green, (0, 0), 1.0) - cv2.GaussianBlur(green, (0, 0), 8.0), np.float32
-    )
+    """Without noise, without the lamp's fall-off, which stays where it is, and fading outwards."""
+    band = cv2.GaussianBlur(green, (0, 0), 2.0) - cv2.GaussianBlur(green, (0, 0), 8.0)
+    return np.asarray(band * _window(green.shape[1], green.shape[0]), np.float32)
 
 
 @lru_cache(maxsize=2)

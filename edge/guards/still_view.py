@@ -22,8 +22,8 @@ SAME_VIEW_MIN = 0.6
 """Correlation of fine structure from which on two frames show the same view."""
 
 SHIFT_MAX, SHIFT_LEFT = 0.07, 0.03
-"""Change of colour, in ln of linear light, that is a drift, and below which it is over. Skin pressed
-pale (two thirds of its blood gone, phantoms of ITA -30 to +60 degrees) moves by up to 0.04."""
+"""Change of colour, in ln of linear light, that is a drift, and below which it is over. Skin
+pressed pale (two thirds of its blood gone, phantoms, ITA -30 to +60 degrees) moves up to 0.04."""
 
 LASTING = 5
 """Comparisons in a row that must agree."""
