@@ -133,7 +133,7 @@ class QualityGuard:
         elif "too_bright" in bad:
             bad &= {"too_bright", "glare"}
         elif "not_skin" in bad:
-            bad -= {"come_closer"}
+            bad -= {"come_closer", "glare"}
         for kind, lasting in self._lasting.items():
             lasting.note(kind in bad, now_ns)
         shown = [Prompt(kind) for kind, lasting in self._lasting.items() if lasting.is_up]
