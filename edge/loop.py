@@ -119,6 +119,7 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
             ViewChoice(parts.view, is_live=source.is_live),
             parts.trust,
             health,
+            is_live_source=source.is_live,
             validated=parts.validated,
         )
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +30,10 @@ NOT_LIVE_EVERY_S = 0.5
 BLANK_WH = (1280, 720)
 """Size of the picture that stands for a camera of which no frame has come yet."""
 
+ANSWER_OVERDUE_S, ANSWER_OVERDUE_TIMES = 1.5, 5.0
+"""An analysis that has not answered for longer than both this and so many times its usual time does
+not answer: what it said last is no longer shown over a live picture."""
+
 _REMEMBERED = 64
 
 Pixels = NDArray[np.uint8]
@@ -46,6 +50,7 @@ class Presenter:
         choice: Which frame is shown with which result.
         trust: What may be believed.
         health: Accounts.
+        is_live_source: Whether pictures go on coming while nobody analyzes them.
         validated: Whether the classifier's manifest says so.
     """
 
@@ -58,8 +63,10 @@ class Presenter:
         trust: Trust,
         health: Health,
         *,
+        is_live_source: bool,
         validated: bool,
     ) -> None:
+        self._is_live_source = is_live_source
         self._screens = screens
         self._sinks = drawn_sinks
         self._session = session
@@ -70,6 +77,7 @@ class Presenter:
         # In the live view what is recorded is not what is shown, so that each has its own places.
         self._record_overlay = Overlay(validated=validated)
         self._latest: Outcome | None = None
+        self._answers = _Answers()
         self._shown: Shown | None = None
         self._shown_notices: Sequence[Notice] = ()
         self._not_live_s = 0.0
@@ -80,9 +88,11 @@ class Presenter:
         frame, result = outcome.frame, outcome.analysis.result
         if outcome.press is not None:
             self._freeze(outcome)
+            self._answers.pause()
             return
         now_ns = time.monotonic_ns()
         self._choice.outcome(now_ns / 1e9)
+        self._answers.came(now_ns)
         self._trust.analyzed(frame, result)
         self._latest = outcome
         screens = self._is_shown_live(now_ns) and not self._choice.is_live
@@ -104,7 +114,7 @@ class Presenter:
             return
         if self._shown is not None and self._shown.frame is newest:
             return
-        if not self._screens.are_there or not self._is_shown_live(time.monotonic_ns()):
+        if not self._is_shown_live(time.monotonic_ns()):
             return
         result = latest.analysis.result
         hidden = self._trust.has_moved(latest.frame, newest)
@@ -121,7 +131,7 @@ class Presenter:
         if self._session.state == "frozen":
             self._refresh_frozen()
             return
-        words = self._trust.not_live_words(time.monotonic_ns())
+        words = self._not_live_words(time.monotonic_ns())
         now_s = time.monotonic()
         if words is None or now_s - self._not_live_s < NOT_LIVE_EVERY_S:
             return
@@ -134,8 +144,14 @@ class Presenter:
         return (
             self._screens.are_there
             and self._session.state != "frozen"
-            and self._trust.not_live_words(now_ns) is None
+            and self._not_live_words(now_ns) is None
         )
+
+    def _not_live_words(self, now_ns: int) -> str | None:
+        words = self._trust.not_live_words(now_ns)
+        if words is None and self._is_live_source and self._session.state == "live":
+            words = self._answers.overdue_words(now_ns)
+        return words
 
     def _freeze(self, outcome: Outcome) -> None:
         frame, result = outcome.frame, outcome.analysis.result
@@ -208,6 +224,34 @@ class Presenter:
         self._health.took(Stage.PRESENT, (time.monotonic_ns() - began_ns) / 1e6)
         if presented is not None:
             self._ages.presented(presented)
+
+
+class _Answers:
+    """Whether the analysis still answers, by its own pace."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._intervals_s: deque[float] = deque(maxlen=15)
+
+    def came(self, now_ns: int) -> None:
+        """Note an answer."""
+        if self._last_ns is not None:
+            self._intervals_s.append((now_ns - self._last_ns) / 1e9)
+        self._last_ns = now_ns
+
+    def pause(self) -> None:
+        """Nothing is asked of the analysis until further notice."""
+        self._last_ns = None
+
+    def overdue_words(self, now_ns: int) -> str | None:
+        """Why the last answer is too old to be shown, or ``None``."""
+        if self._last_ns is None or not self._intervals_s:
+            return None
+        usual_s = float(np.median(self._intervals_s))
+        waited_s = (now_ns - self._last_ns) / 1e9
+        if waited_s <= max(ANSWER_OVERDUE_S, ANSWER_OVERDUE_TIMES * usual_s):
+            return None
+        return f"the analysis has not answered for {waited_s:.0f} s"
 
 
 class _Ages:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from shots_for_tests import frame, result
 
+from edge import analysis_thread as analysis_module
 from edge import intake as intake_module
 from edge import presenter as presenter_module
 from edge.analysis.analyzer import Analysis
@@ -452,6 +453,27 @@ def test_before_the_first_frame_the_screen_says_that_there_is_none(monkeypatch):
     Run()(source, screen, trust=Nothing(), seconds=0.3)
     assert screen.shown and screen.shown[0].frame.source == "none"
     assert screen.shown[0].result.status == "no_live_image"
+
+
+@pytest.mark.parametrize("view", ["paired", "live"])
+def test_an_analysis_that_stops_answering_takes_its_labels_off_the_picture(monkeypatch, view: str):
+    monkeypatch.setattr(presenter_module, "NOT_LIVE_EVERY_S", 0.05)
+    monkeypatch.setattr(presenter_module, "ANSWER_OVERDUE_S", 0.2)
+    monkeypatch.setattr(analysis_module, "HANG_GRACE_S", 0.2)
+    never = threading.Event()
+
+    def hang(of: Frame) -> Analysis:
+        if of.frame_id > 20:
+            never.wait(60.0)
+        return analyze(of)
+
+    screen = FakeScreen()
+    run = Run()(FakeSource(camera()), screen, analyze=hang, view=view, seconds=1.5)
+    assert screen.shown[0].result.status == "ok"
+    assert screen.shown[-1].result.status == "no_live_image"
+    assert "has not answered" in screen.shown[-1].result.reasons[0]
+    assert run.exit_code == 5 and "did not end" in run.summary
+    never.set()
 
 
 def test_a_failing_presentation_ends_everything_with_its_error():

@@ -63,7 +63,9 @@ def bench():
     session = Session(Controls(), lambda *_: None, lambda: None, None, threading.Event())
     with ScreenGroup([screen], health) as screens, SinkGroup([], health) as sinks:
         choice = ViewChoice("paired", is_live=True)
-        presenter = Presenter(screens, sinks, session, choice, trust, health, validated=True)
+        presenter = Presenter(
+            screens, sinks, session, choice, trust, health, is_live_source=True, validated=True
+        )
         yield presenter, screen, health, trust
 
 
