@@ -77,6 +77,7 @@ class Overlay:
         self._stage_times = WorstSoFar(clock)
         self._canvases = PixelPool()
         self._badge_places: dict[str, int] = {}
+        self._notice_anchor = 0
         self._drawn: Drawn | None = None
 
     @property
@@ -159,7 +160,15 @@ class Overlay:
             banner = draw_banner(picture, result, layout.em_px, self._painter, self._typesetter)
         for badge in badges:
             draw_badge(picture, badge, layout.em_px, self._painter, self._typesetter)
-        said = draw_notices(picture, notices, layout.em_px, self._painter, self._typesetter)
+        said, self._notice_anchor = draw_notices(
+            picture,
+            notices,
+            layout.em_px,
+            self._painter,
+            self._typesetter,
+            lesions,
+            self._notice_anchor,
+        )
         self._drawn = Drawn(
             layout,
             tuple(rows),
