@@ -76,6 +76,9 @@ class FakeScreen:
         self.shown.append(shown)
         return Presented(shown.number, time.monotonic_ns())
 
+    def poll(self) -> Presented | None:
+        return None
+
     def close(self) -> None:
         self.closed += 1
 
@@ -229,7 +232,7 @@ def test_a_screen_that_fails_is_opened_again_and_the_analysis_goes_on(monkeypatc
     assert len(sink.ids) > 20
     assert run.exit_code == 0  # a display is optional
     assert "screen screen: expected a display" in run.summary
-    assert len([r for r in caplog.records if "trying again" in r.message]) == 1
+    assert len([r for r in caplog.records if "tried again" in r.message]) == 1
 
 
 def test_a_screen_may_come_later(monkeypatch):
