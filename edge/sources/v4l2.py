@@ -166,6 +166,8 @@ class V4l2Source:
     def _start(self, wish: Wish, pool: PixelPool, numbers: FrameNumbers) -> None:
         assert self._device is not None and self._camera is not None
         agreed = agree(self._device, wish)
+        if wish is not self._wish:
+            agreed = replace(agreed, rate_notes=())  # a still has no rate
         if self._lock.applied or self._lock.resolved:
             self._lock.apply(self._known_controls)  # a change of format makes some cameras forget
         self._capture = Capture(
@@ -356,7 +358,7 @@ class V4l2Source:
         )
 
     def _notes(self, capture: Capture) -> tuple[str, ...]:
-        notes = capture.agreed.notes
+        notes = capture.agreed.notes + capture.agreed.rate_notes
         if not self._numbers.counted:
             notes += ("the driver does not count its frames: drops are unknown",)
         if not capture.clock.believed:

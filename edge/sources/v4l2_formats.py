@@ -56,7 +56,8 @@ class Agreed:
         bytes_per_line: Of YUYV; at least twice the width.
         interval_ns: Time per frame, or ``None`` where the driver does not say.
         colours: How YUYV codes colour. libjpeg knows that of MJPG: full range, ITU-R BT.601.
-        notes: Where it is not what was asked, in words.
+        notes: Where size or format are not what was asked, in words.
+        rate_notes: The same of the rate, which means nothing for a still.
     """
 
     pixel_format: str
@@ -65,6 +66,7 @@ class Agreed:
     interval_ns: int | None
     colours: YuvCoding
     notes: tuple[str, ...] = ()
+    rate_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,8 +227,15 @@ def agree(device: Device, wish: Wish) -> Agreed:
         raise InputError(
             "YUYV of an even width", got=f"{size_wh[0]} pixels", next_step="ask for another size="
         )
-    notes = tuple(_differences(wish, name, size_wh, interval_ns))
-    return Agreed(name, size_wh, bytes_per_line, interval_ns, colours, notes)
+    return Agreed(
+        name,
+        size_wh,
+        bytes_per_line,
+        interval_ns,
+        colours,
+        tuple(_differences(wish, name, size_wh)),
+        tuple(_rate_differences(wish, interval_ns)),
+    )
 
 
 def _readable_coding(device: Device, pix: abi.PixelFormat) -> YuvCoding:
@@ -240,14 +249,15 @@ def _readable_coding(device: Device, pix: abi.PixelFormat) -> YuvCoding:
     return colours
 
 
-def _differences(
-    wish: Wish, name: str, size_wh: tuple[int, int], interval_ns: int | None
-) -> Iterator[str]:
+def _differences(wish: Wish, name: str, size_wh: tuple[int, int]) -> Iterator[str]:
     if wish.size_wh is not None and size_wh != wish.size_wh:
         asked, got = ("x".join(map(str, wh)) for wh in (wish.size_wh, size_wh))
         yield f"{got} instead of {asked}, which the camera does not give"
     if wish.pixel_format is not None and name != wish.pixel_format:
         yield f"{name} instead of {wish.pixel_format}, which the camera does not give"
+
+
+def _rate_differences(wish: Wish, interval_ns: int | None) -> Iterator[str]:
     if interval_ns is not None and abs(interval_ns - wish.interval_ns) > 0.02 * wish.interval_ns:
         rate = _NS_PER_S / interval_ns
         yield f"{rate:.3g} frames/s instead of {wish.fps:g}, which the camera does not give"

@@ -99,7 +99,7 @@ class Decoder:
             self._scratch = [np.empty(shape, np.uint8) for shape in (half, whole, whole, whole)]
             self._scratch.append(np.empty((height, width, 3), np.uint8))
         part, y, u, v, yuv = self._scratch
-        pairs = np.ndarray((height, width // 2, 4), np.uint8, yuyv, strides=(yuyv.strides[0], 4, 1))
+        pairs = yuyv.reshape(height, width // 2, 4)  # a view: each line is contiguous
         cv2.extractChannel(yuyv, 0, dst=y)
         for channel, plane in ((1, u), (3, v)):
             cv2.extractChannel(pairs, channel, dst=part)
