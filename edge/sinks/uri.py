@@ -1,15 +1,19 @@
-"""Makes sinks from the way a user names them."""
+"""Makes sinks and screens from the way a user names them."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from edge.controls import Controls
 from edge.errors import RequestError
 from edge.output_names import OVERLAY_SUFFIX
+from edge.screens.base import Screen
 from edge.sinks.base import Sink
+from edge.stop import Stop
 from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
 
 KINDS: Mapping[str, Kind] = {
@@ -21,6 +25,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _WITHOUT_PATH = ("window", "headless")
+_SCREENS = ("window",)
 
 _LIVE_FPS = 10.0
 """Highest rate of a live video."""
@@ -55,29 +60,54 @@ def parse_sink(text: str) -> Uri:
     return uri
 
 
-def sinks_from_uris(
-    texts: Sequence[str], *, overwrite: bool, lossless: bool, source_path: Path | None = None
-) -> list[Sink]:
-    """The named sinks, window first so that the frame age is that of the screen; none is open.
+@dataclass(frozen=True)
+class Outputs:
+    """Sinks and screens, none of them open.
+
+    Attributes:
+        sinks: What takes results.
+        screens: What shows pictures, those first whose frame age counts.
+        screens_must_open: There is nothing else that anybody would get.
+    """
+
+    sinks: tuple[Sink, ...]
+    screens: tuple[Screen, ...]
+    screens_must_open: bool
+
+
+def outputs_from_uris(
+    texts: Sequence[str],
+    *,
+    overwrite: bool,
+    lossless: bool,
+    controls: Controls,
+    stop: Stop,
+    source_path: Path | None = None,
+) -> Outputs:
+    """The named sinks and screens; none is open.
 
     Args:
         texts: ``window:?screen=WxH``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``,
             ``jsonl:PATH``; empty takes a window where there is a display, and else nothing.
         overwrite: Replace what an earlier run left.
+        lossless: A video holds every frame, even if the loop has to wait for the encoder.
+        controls: Told what the user does at a screen.
+        stop: Asked to stop by a closed window.
         source_path: What the source reads; no sink may write there, nor over a file of it, nor
             into the folder above.
-        lossless: A video holds every frame, even if the loop has to wait for the encoder.
 
     Raises:
         RequestError: A name is wrong, two write the same place, or a place holds an earlier run
             or the source.
     """
     if not texts:
-        return [_window_or_none()]
+        window = _window_or_none(controls, stop)
+        return Outputs((), window, screens_must_open=bool(window))
     uris = [parse_sink(text) for text in texts]
     _refuse_shared_places(uris, texts, source_path)
-    sinks = [_sink(uri, overwrite, lossless) for uri in uris]
-    return sorted(sinks, key=lambda sink: sink.name != "window")
+    screens = [_screen(uri, controls, stop) for uri in uris if uri.kind in _SCREENS]
+    sinks = [_sink(uri, overwrite, lossless) for uri in uris if uri.kind not in _SCREENS]
+    return Outputs(tuple(sinks), tuple(screens), screens_must_open=not sinks and bool(screens))
 
 
 def _refuse_shared_places(
@@ -121,11 +151,13 @@ def _places_of(source_path: Path) -> frozenset[str]:
     return frozenset(places)
 
 
-def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
-    if uri.kind == "window":
-        from edge.sinks.window import WindowSink
+def _screen(uri: Uri, controls: Controls, stop: Stop) -> Screen:
+    from edge.screens.window import WindowScreen
 
-        return WindowSink(uri.options.get("screen"))
+    return WindowScreen(controls, stop, uri.options.get("screen"))
+
+
+def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
     if uri.kind == "headless":
         from edge.sinks.headless import HeadlessSink
 
@@ -164,12 +196,11 @@ def _refuse_earlier_run(kind: str, path: Path) -> None:
         )
 
 
-def _window_or_none() -> Sink:
-    from edge.sinks.headless import HeadlessSink
-    from edge.sinks.window import WindowSink, ask_display
+def _window_or_none(controls: Controls, stop: Stop) -> tuple[Screen, ...]:
+    from edge.screens.window import WindowScreen, ask_display
 
     reason = ask_display().why_not
     if reason is None:
-        return WindowSink()
+        return (WindowScreen(controls, stop),)
     _log.warning("no window, because of %s; results are only counted (see --sink)", reason)
-    return HeadlessSink()
+    return ()

@@ -112,7 +112,9 @@ def test_the_phantom_camera_into_every_kind_of_file(tiny_pack: Path, tmp_path: P
     assert {result["frame"]["captured_by"] for result in results} == {"synthetic"}
     assert played_frames(tmp_path / "out/run.webm") >= 1
     pictures = sorted(path.name for path in (tmp_path / "out/pictures").iterdir())
-    assert pictures == [f"{number:08d}.overlay.png" for number in ids[::3]]
+    # Where drawing is slower than the analysis, the newest analyzed frame is drawn.
+    drawn = [int(name.partition(".")[0]) for name in pictures]
+    assert drawn and set(drawn) <= set(ids) and len(drawn) <= 1 + len(ids) // 3
     for words in ("ended by the time given", "Frame age  median", "segment", f"ok {len(ids)}"):
         assert words in child.stdout
     regions = sum(len(result["regions"]) for result in results)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from edge.controls import Controls
 from edge.errors import RequestError
-from edge.sinks.window import WindowSink
+from edge.screens.window import WindowScreen
+from edge.stop import Stop
 
 IMPORTS = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
 """Where a child finds the package, and then the modules that tests share."""
@@ -25,7 +27,7 @@ def test_no_display_is_one_line(monkeypatch: pytest.MonkeyPatch, display: str):
     for key, value in (NO_DISPLAY | {"DISPLAY": display}).items():
         monkeypatch.setenv(key, value)
     with pytest.raises(RequestError, match="a display to open a window on") as caught:
-        WindowSink().open()
+        WindowScreen(Controls(), Stop()).open()
     assert "\n" not in str(caught.value)
     assert "--sink headless" in str(caught.value)
 
@@ -34,26 +36,40 @@ _SHOW = """
 import sys
 sys.path[:0] = sys.argv[2:]
 import cv2
-from shots_for_tests import shot
-from edge.sinks.window import WindowSink
-sink = WindowSink()
-sink.open()
-assert sink.write(shot(1)) and sink.write(shot(2))
+from shots_for_tests import shown
+from edge.controls import Controls
+from edge.screens.window import WindowScreen
+from edge.stop import Stop
+controls, stop = Controls(), Stop()
+screen = WindowScreen(controls, stop)
+screen.open()
+assert screen.show(shown(1)).number == 1 and screen.show(shown(2)).number == 2
 key = cv2.waitKey
 if sys.argv[1] == "close":
     cv2.destroyWindow("dermedge")
 else:
     cv2.waitKey = lambda _: ord(sys.argv[1])
-print(sink.write(shot(3)))
+screen.show(shown(3))
 cv2.waitKey = key
-sink.close()
-sink.close()
+screen.close()
+screen.close()
+command = controls.next()
+print(stop.is_set, command and command.wish)
 """
 
 
-@pytest.mark.parametrize(("how", "goes_on"), [("close", False), ("q", False), ("x", True)])
-def test_shows_frames_until_the_user_ends_it(how: str, goes_on: bool):
-    assert on_a_screen("1280x1024", _SHOW, how).split() == [str(goes_on)]
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("close", "True None"),
+        ("q", "True None"),
+        ("x", "False None"),
+        (" ", "False shutter"),
+        ("\r", "False shutter"),
+    ],
+)
+def test_shows_pictures_and_hears_keys(how: str, said: str):
+    assert on_a_screen("1280x1024", _SHOW, how) == said
 
 
 _FILL = """
@@ -63,24 +79,24 @@ import cv2
 import numpy as np
 from PIL import ImageGrab
 from overlay_for_tests import make_result
-from shots_for_tests import shot
+from shots_for_tests import shown
+from edge.controls import Controls
 from edge.overlay.overlay import Overlay
-from edge.sinks import window
-from edge.sinks.base import Shot
+from edge.screens import window
+from edge.stop import Stop
 
 if sys.argv[2] == "unknown":
     window.ask_display = lambda: window.Display(None)
 frame_wh = tuple(map(int, sys.argv[1].split("x")))
-sink = window.WindowSink()
-sink.open()
+screen = window.WindowScreen(Controls(), Stop())
+screen.open()
 pixels = np.random.default_rng(1).integers(0, 256, (frame_wh[1], frame_wh[0], 3), np.uint8)
-drawn = Overlay().draw(pixels, make_result(frame_wh, ()), age_ms=40.0, room=sink.room)
-some = shot(1)
-for _ in range(20):
-    assert sink.write(Shot(some.frame, some.result, None, drawn))
+drawn = Overlay().draw(pixels, make_result(frame_wh, ()), age_ms=40.0, room=screen.room)
+for number in range(20):
+    assert screen.show(shown(number, drawn)).number == number
     cv2.waitKey(50)
 seen = np.asarray(ImageGrab.grab().convert("RGB"))
-print(sink.room.size_wh, seen.shape == drawn.shape and int((seen != drawn).sum()))
+print(screen.room.size_wh, seen.shape == drawn.shape and int((seen != drawn).sum()))
 """
 
 
@@ -100,16 +116,19 @@ _PLACE = """
 import sys
 sys.path[:0] = sys.argv[2:]
 import cv2
-from shots_for_tests import frame, result
+from shots_for_tests import frame, result, shown
+from edge.controls import Controls
 from edge.overlay.overlay import Overlay
-from edge.sinks.base import Shot
-from edge.sinks.uri import sinks_from_uris
+from edge.sinks.uri import outputs_from_uris
+from edge.stop import Stop
 
-(sink,) = sinks_from_uris([sys.argv[1]], overwrite=False, lossless=False)
-sink.open()
+(screen,) = outputs_from_uris(
+    [sys.argv[1]], overwrite=False, lossless=False, controls=Controls(), stop=Stop()
+).screens
+screen.open()
 camera = frame(1, (1280, 720))
-drawn = Overlay().draw(camera.pixels, result(camera, 0), room=sink.room)
-assert sink.write(Shot(camera, result(camera, 0), None, drawn))
+drawn = Overlay().draw(camera.pixels, result(camera, 0), room=screen.room)
+assert screen.show(shown(1, drawn)).number == 1
 cv2.waitKey(200)
 print(drawn.shape[1::-1], cv2.getWindowImageRect("dermedge")[2:])
 """

@@ -11,13 +11,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 import cv2
 
+from edge.controls import Controls
 from edge.errors import RequestError
 from edge.overlay.layout import SMALLEST_ROOM_WH, Room
-from edge.sinks.base import Shot
+from edge.screens.base import Presented, Shown
+from edge.stop import Stop
 
 _TITLE = "dermedge"
 
@@ -32,6 +35,7 @@ _WIDEST = 2.4
 
 _PROBE_TIMEOUT_S = 20.0
 _KEYS_TO_STOP = (ord("q"), ord("Q"), 27)  # 27 is Esc
+_KEYS_OF_SHUTTER = (ord(" "), 13, 10)  # Enter
 
 # Asking a display that is not there makes Qt abort the whole process, so a child asks first.
 # OpenCV does not tell the screen's size; X does, which every OpenCV for Linux shows its windows on.
@@ -52,7 +56,7 @@ if address:
     print(f'screen {width}x{height}')
 """
 
-_log = logging.getLogger("dermedge.sink")
+_log = logging.getLogger("dermedge.screen")
 
 
 @dataclass(frozen=True)
@@ -91,22 +95,29 @@ def _one_screen(width: int, height: int) -> tuple[int, int]:
     return (height * 16 // 9, height) if width > _WIDEST * height else (width, height)
 
 
-class WindowSink:
-    """A window that fits the screen; q, Esc or its close button ends the run.
+class WindowScreen:
+    """A window that fits the screen.
+
+    q, Esc or its close button ends the run; Space or Enter is the shutter.
 
     It takes all of a screen that is smaller than 1280x720. Where the size is unknown, the screen is
     taken for the smallest on which everything can be read. Everything in here runs on the main
     thread, as desktops demand.
 
     Args:
+        controls: Told about the shutter's keys.
+        stop: Asked to stop when the user closes the window.
         screen_wh: Size in pixels of the screen to draw for, instead of what the display says. On a
             larger one the window shows what a screen of this size would.
     """
 
     name = "window"
-    wants_drawn = True
 
-    def __init__(self, screen_wh: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, controls: Controls, stop: Stop, screen_wh: tuple[int, int] | None = None
+    ) -> None:
+        self._controls = controls
+        self._stop = stop
         self._stated_wh = screen_wh
         self._room: Room | None = None
         self._open = False
@@ -160,21 +171,22 @@ class WindowSink:
         share = 1.0 if on_larger else _SHARE_OF_SCREEN
         return Room((int(share * screen_wh[0]), int(share * screen_wh[1])), filled=False), False
 
-    def write(self, shot: Shot) -> bool:
-        """Show one picture.
-
-        Returns:
-            False once the user pressed q or Esc or closed the window.
-        """
-        picture = shot.frame.pixels if shot.drawn is None else shot.drawn
+    def show(self, shown: Shown) -> Presented | None:
+        """Show one picture, and look at what the user does."""
+        picture = shown.picture
         if not _is_visible():
-            return False  # imshow would open a closed window again
+            self._stop.request("the user")  # imshow would open a closed window again
+            return None
         if not self._fitted and self._room is not None:
             self._fitted = True
             cv2.resizeWindow(_TITLE, *_fit((picture.shape[1], picture.shape[0]), self._room))
         cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1) & 0xFF
-        return key not in _KEYS_TO_STOP
+        if key in _KEYS_TO_STOP:
+            self._stop.request("the user")
+        elif key in _KEYS_OF_SHUTTER:
+            self._controls.ask("shutter", self.name)
+        return Presented(shown.number, time.monotonic_ns())
 
     def close(self) -> None:
         """Close the window."""
