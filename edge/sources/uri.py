@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ def source_from_uri(
     text: str,
     *,
     paced: bool = False,
-    colour_profiles: Mapping[str, ColourProfile] | None = None,
+    v4l2_profile: Callable[[str], ColourProfile] | None = None,
 ) -> Source:
     """The source that ``text`` names; nothing is opened yet.
 
@@ -86,7 +86,7 @@ def source_from_uri(
             where CAMERA is ``usb-VID:PID[:SERIAL]``, a bus path, ``/dev/video0`` or a link to it,
             or nothing where there is only one.
         paced: Give recordings at their own pace instead of as fast as they are analyzed.
-        colour_profiles: What ``profile=`` may name, besides the built-in ones.
+        v4l2_profile: Finds what ``profile=`` names; by default only ``hold`` is known.
 
     Raises:
         RequestError: No such kind or option.
@@ -94,7 +94,7 @@ def source_from_uri(
     """
     uri = parse_source(text)
     if uri.kind == "v4l2":
-        return _v4l2(uri, colour_profiles or {})
+        return _v4l2(uri, v4l2_profile)
     return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place, paced)
 
 
@@ -116,27 +116,20 @@ def _synthetic(uri: Uri) -> Source:
     )
 
 
-def _v4l2(uri: Uri, colour_profiles: Mapping[str, ColourProfile]) -> Source:
+def _v4l2(uri: Uri, profile_of: Callable[[str], ColourProfile] | None) -> Source:
     from edge.sources.v4l2 import V4l2Source
-    from edge.sources.v4l2_controls import BUILT_IN_PROFILES
+    from edge.sources.v4l2_controls import built_in_profile
     from edge.sources.v4l2_formats import Wish
 
     options = uri.options
-    profiles = {**BUILT_IN_PROFILES, **colour_profiles}
     name = options.get("profile")
-    if name is not None and name not in profiles:
-        raise RequestError(
-            f"one of the colour profiles {', '.join(profiles)}",
-            got=repr(name),
-            next_step="leave out profile=, or describe it",
-        )
     return V4l2Source(
         uri.place,
         wish=Wish(
             options.get("size", (1280, 720)), options.get("fps", 30.0), options.get("format")
         ),
         still_size_wh=options.get("still"),
-        profile=None if name is None else profiles[name],
+        profile=None if name is None else (profile_of or built_in_profile)(name),
     )
 
 

@@ -23,16 +23,13 @@ from edge.sources.lost import SourceLost
 from edge.sources.v4l2_capture import Capture, SilenceError, Taken
 from edge.sources.v4l2_clock import FrameNumbers
 from edge.sources.v4l2_controls import ColourLock, ColourProfile, Controls
-from edge.sources.v4l2_device import Device
+from edge.sources.v4l2_device import Device, is_gone
 from edge.sources.v4l2_formats import Wish, agree, nearest_mode, offered_modes
 from edge.sources.v4l2_identity import Camera, Host, cannot_open, find_camera
 from edge.sources.v4l2_pixels import FrameFault
 
 SETTINGS_EVERY_S = 1.0
 """Controls are read so often: each reading is a round trip over the bus."""
-
-SETTLE_CHECK_S = 0.5
-"""Pause between two looks at what the automatics do, before their values are held."""
 
 SETTLE_FRAMES_MIN = 15
 """Frames that a camera's automatics get before their values are held."""
@@ -63,7 +60,6 @@ class V4l2Source:
         silent_after_s: A stream without a frame for so long is lost.
         still_within_s: A still must be had within this time.
         still_settle_frames: Frames that the automatics get in a still's format, if any are on.
-        settle_most_s: After so long values are held even where they still move.
         host: Where cameras are looked for.
     """
 
@@ -80,7 +76,6 @@ class V4l2Source:
         silent_after_s: float = 4.0,
         still_within_s: float = 8.0,
         still_settle_frames: int = 8,
-        settle_most_s: float = 5.0,
         host: Host | None = None,
     ) -> None:
         if not 2 <= buffer_count <= 4:
@@ -93,7 +88,6 @@ class V4l2Source:
         self._silent_after_s = silent_after_s
         self._still_within_s = still_within_s
         self._still_settle_frames = still_settle_frames
-        self._settle_most_s = settle_most_s
         self._host = host or Host()
         self._numbers = FrameNumbers()
         self._pool = PixelPool()
@@ -113,8 +107,7 @@ class V4l2Source:
         self._settings: dict[str, Any] = {}
         self._settings_due_s = 0.0
         self._frames_seen = 0
-        self._settle_due_s = 0.0
-        self._settle_until_s = 0.0
+        self._hold_due_s = 0.0
 
     @property
     def name(self) -> str:
@@ -159,16 +152,15 @@ class V4l2Source:
             self._place = name
         self._controls = Controls(self._device)
         self._start(self._wish, self._pool, self._numbers)
-        now_s = time.monotonic()
         self._frames_seen = 0
-        self._settle_due_s, self._settle_until_s = now_s, now_s + self._settle_most_s
+        self._hold_due_s = time.monotonic() + self._lock.settle_s
 
     def _start(self, wish: Wish, pool: PixelPool, numbers: FrameNumbers) -> None:
         assert self._device is not None and self._camera is not None
         agreed = agree(self._device, wish)
         if wish is not self._wish:
             agreed = replace(agreed, rate_notes=())  # a still has no rate
-        if self._lock.applied or self._lock.resolved:
+        if self._lock.settle_s == 0.0:
             self._lock.apply(self._known_controls)  # a change of format makes some cameras forget
         self._capture = Capture(
             self._device,
@@ -247,12 +239,18 @@ class V4l2Source:
             still = self._still(self._capture, pressed_ns, settle)
             self._numbers.restart()
             return replace(still, frame_id=self._numbers.number(0))
+        except OSError as error:
+            if is_gone(error):
+                raise
+            raise self._no_still(_words(error)) from None
         finally:
             self._return_to_stream()
 
     def _return_to_stream(self) -> None:
         """Back to the stream's format; where that fails the next read says so."""
         self._stop_stream()
+        if self._lost is not None or self._device is None:
+            return
         try:
             self._start(self._wish, self._pool, self._numbers)
         except OSError as error:
@@ -371,14 +369,10 @@ class V4l2Source:
         return self._controls
 
     def _hold_when_settled(self) -> None:
-        """Lock the colours once the automatics have come to rest, or after long enough."""
+        """Lock the colours once the automatics had their time and some frames."""
         if self._lock.applied or self._lock.profile is None:
             return
-        now_s = time.monotonic()
-        if self._frames_seen < SETTLE_FRAMES_MIN or now_s < self._settle_due_s:
-            return
-        self._settle_due_s = now_s + SETTLE_CHECK_S
-        if self._lock.settled(self._known_controls) or now_s >= self._settle_until_s:
+        if self._frames_seen >= SETTLE_FRAMES_MIN and time.monotonic() >= self._hold_due_s:
             self._lock.apply(self._known_controls)
             self._settings_due_s = 0.0
 
@@ -436,7 +430,7 @@ def _settings(controls: Controls, lock: ColourLock, capture: Capture) -> dict[st
 
 def _words(error: OSError) -> str:
     """What the kernel says, as a person at the device would say it."""
-    if error.errno in (errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN):
+    if is_gone(error):
         return "a camera that was unplugged"
     if error.errno == errno.EIO:
         return "an I/O error: the camera or its bus has failed"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from edge.errors import RequestError
 from edge.sources import v4l2_abi as abi
-from edge.sources.v4l2_device import Device
+from edge.sources.v4l2_device import Device, is_gone
 
 Matter = Literal["exposure", "gain", "white_balance"]
 MATTERS: tuple[Matter, ...] = ("exposure", "gain", "white_balance")
@@ -86,6 +86,13 @@ _NUMBERS = frozenset(
 )
 
 
+_HELD: Mapping[str, int | Literal["hold"]] = {
+    "exposure_dynamic_framerate": 0,
+    **{name: "hold" for names in _OF_MATTER.values() for name in names},
+}
+"""What is held where a profile says nothing else."""
+
+
 @dataclass(frozen=True)
 class ColourProfile:
     """What is to be held, under a name that every frame carries.
@@ -93,35 +100,35 @@ class ColourProfile:
     Attributes:
         name: As in ``profile=NAME``.
         controls: Control name to its value in the driver's units, or ``"hold"``: the value that the
-            camera's automatic has settled on. Controls that a camera lacks are passed over. What
-            moves a control by itself is switched off, named here or not.
+            camera's automatic has come to. Exposure, gain and white balance are held whether named
+            or not, and what moves them by itself is switched off. Controls that a camera lacks are
+            passed over.
+        settle_s: So long the automatics may work before ``"hold"`` takes their values.
         matters: What must be held for colours to be comparable. A camera that has, say, no gain to
             set counts as not locked, unless its profile leaves ``gain`` out because somebody knows
             that it is fixed.
     """
 
     name: str
-    controls: Mapping[str, int | Literal["hold"]]
+    controls: Mapping[str, int | Literal["hold"]] = field(default_factory=dict)
+    settle_s: float = 2.0
     matters: tuple[Matter, ...] = MATTERS
 
 
-HOLD = ColourProfile(
-    "hold",
-    {
-        "exposure_dynamic_framerate": 0,
-        "exposure_time_absolute": "hold",
-        "exposure": "hold",
-        "gain": "hold",
-        "analogue_gain": "hold",
-        "digital_gain": "hold",
-        "iso_sensitivity": "hold",
-        "white_balance_temperature": "hold",
-        "red_balance": "hold",
-        "blue_balance": "hold",
-    },
-)
+HOLD = ColourProfile("hold")
 
-BUILT_IN_PROFILES: Mapping[str, ColourProfile] = {HOLD.name: HOLD}
+
+def built_in_profile(name: str) -> ColourProfile:
+    """The profile that is there without any file: ``hold``.
+
+    Raises:
+        RequestError: Another name.
+    """
+    if name != HOLD.name:
+        raise RequestError(
+            f"the colour profile {HOLD.name}", got=repr(name), next_step="use it, or leave it out"
+        )
+    return HOLD
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class Controls:
         try:
             return self._exchange(abi.VIDIOC_G_EXT_CTRLS, control, 0)
         except OSError as error:
-            if _is_gone(error):
+            if is_gone(error):
                 raise
             return None
 
@@ -182,7 +189,7 @@ class Controls:
         try:
             self._exchange(abi.VIDIOC_S_EXT_CTRLS, control, value)
         except OSError as error:
-            if _is_gone(error):
+            if is_gone(error):
                 raise
             return False  # read-only, grabbed or refused by the camera
         return self.get(name) == value
@@ -195,10 +202,6 @@ class Controls:
         return int(one[0].value)
 
 
-def _is_gone(error: OSError) -> bool:
-    return error.errno in (errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.EBADF)
-
-
 def _enumerate(device: Device) -> list[tuple[str, Control]]:
     found: list[tuple[str, Control]] = []
     known = {number: name for name, number in _IDS.items()}
@@ -207,7 +210,7 @@ def _enumerate(device: Device) -> list[tuple[str, Control]]:
         try:
             device.call(abi.VIDIOC_QUERY_EXT_CTRL, query)
         except OSError as error:
-            if _is_gone(error):
+            if is_gone(error):
                 raise
             return found
         number = int(query.id)
@@ -243,7 +246,6 @@ class ColourLock:
         self.applied = False
         self._wanted: dict[str, int] = {}  # what is to stay, automatics included
         self._held: dict[str, bool] = {}  # which of it did when last looked at
-        self._settling: dict[str, int] | None = None
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -251,30 +253,14 @@ class ColourLock:
         return tuple(dict.fromkeys((*_MANUAL, *_COLOURS, *self._wanted)))
 
     @property
-    def resolved(self) -> bool:
-        """Whether every value is known, so that no automatic need settle before the lock."""
-        if self.profile is None or self._wanted:
-            return True
-        return "hold" not in self.profile.controls.values()
-
-    def settled(self, controls: Controls) -> bool:
-        """Whether the values to hold are those of the last look, within a fiftieth of each.
-
-        Raises:
-            OSError: The camera is gone.
-        """
-        before = self._settling
-        now = _resolve(self.profile, controls) if self.profile is not None else {}
-        self._settling = now
-        return before is not None and all(
-            abs(now[name] - value) <= abs(value) / 50 for name, value in before.items()
-        )
+    def settle_s(self) -> float:
+        """Seconds that the automatics are to work before the lock; 0 where values are known."""
+        return 0.0 if self.profile is None or self._wanted else self.profile.settle_s
 
     def lost(self) -> None:
         """The camera is gone; what it comes back with is unknown."""
         self.applied = False
         self._held = {}
-        self._settling = None
 
     def apply(self, controls: Controls) -> None:
         """Read what is to be held, switch the automatics off, set, and read back.
@@ -284,9 +270,7 @@ class ColourLock:
         """
         if self.profile is None:
             return
-        wanted = self._wanted or _resolve(self.profile, controls)
-        # Automatics first: what they move cannot be set while they are on.
-        self._wanted = {**_automatics(wanted, controls), **wanted}
+        self._wanted = self._wanted or _resolve(self.profile, controls)
         for name, value in self._wanted.items():
             controls.set(name, value)
         self.applied = True
@@ -306,13 +290,14 @@ class ColourLock:
         found: dict[str, bool | None] = {}
         for matter, names in _OF_MATTER.items():
             present = [name for name in names if name in controls]
-            automatics = {_MANUAL[name][0] for name in names if name in _MANUAL}
-            automatics = {name for name in automatics if name in controls}
-            if present:
-                needed = [*present, *automatics]
-                found[matter] = all(self._held.get(name, False) for name in needed)
-            else:  # an automatic alone can be neither set nor known
-                found[matter] = None
+            automatics = {_MANUAL[name] for name in names if name in _MANUAL}
+            off = all(
+                self._wanted.get(name) == value for name, value in automatics if name in controls
+            )
+            needed = [*present, *(name for name, _ in automatics if name in controls)]
+            held = off and all(self._held.get(name, False) for name in needed)
+            # An automatic alone can be neither set nor known.
+            found[matter] = held if present else None
         return found
 
     def colour_locked(self, controls: Controls) -> bool:
@@ -320,23 +305,20 @@ class ColourLock:
         if self.profile is None or not self.applied:
             return False
         locked = self.locked(controls)
-        mine = all(
-            self._held.get(name, False) for name in self.profile.controls if name in controls
-        )
-        return mine and all(locked[matter] is True for matter in self.profile.matters)
+        all_held = all(self._held.values())
+        return all_held and all(locked[matter] is True for matter in self.profile.matters)
 
 
 def _resolve(profile: ColourProfile, controls: Controls) -> dict[str, int]:
-    wanted = {}
-    for written, value in profile.controls.items():
-        name = _OLD_NAMES.get(written, written)
+    """The values to set, "hold" read from the camera, automatics switched off."""
+    named = {_OLD_NAMES.get(name, name): value for name, value in profile.controls.items()}
+    automatics = {name for name, _ in _MANUAL.values()}
+    wanted: dict[str, int] = {}
+    for name, value in {**_HELD, **named}.items():
         now = controls.get(name)
-        if now is not None:
-            wanted[name] = now if value == "hold" else value
-    return wanted
-
-
-def _automatics(wanted: Mapping[str, int], controls: Controls) -> dict[str, int]:
-    """Every automatic of the camera that would move one of these controls, and its off."""
-    pairs = (_MANUAL[name] for name in wanted if name in _MANUAL)
-    return {name: off for name, off in pairs if name in controls and name not in wanted}
+        if now is None or (value == "hold" and name in automatics):
+            continue
+        wanted[name] = now if value == "hold" else value
+    # First, as what they move cannot be set while they are on.
+    off = {name: value for name, value in _MANUAL.values() if name in controls}
+    return {**off, **wanted}

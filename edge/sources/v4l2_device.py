@@ -134,6 +134,11 @@ class Device:
         return True
 
 
+def is_gone(error: OSError) -> bool:
+    """Whether the kernel says that there is no such device any more."""
+    return error.errno in (errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN)
+
+
 def nanoseconds(fraction: abi.Fraction) -> int | None:
     """A fraction of seconds in nanoseconds; ``None`` for 0 and for a division by 0."""
     above, below = int(fraction.numerator), int(fraction.denominator)

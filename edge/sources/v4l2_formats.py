@@ -95,6 +95,9 @@ _WEIGHTS = {
     abi.V4L2_YCBCR_ENC_BT2020: (0.2627, 0.0593),
     abi.V4L2_YCBCR_ENC_SMPTE240M: (0.212, 0.087),
 }
+_ALWAYS_LIMITED = (abi.V4L2_YCBCR_ENC_XV601, abi.V4L2_YCBCR_ENC_XV709)
+"""xvYCC knows one range only, whatever the field says."""
+
 _DEFAULT_ENCODINGS = {
     abi.V4L2_COLORSPACE_REC709: abi.V4L2_YCBCR_ENC_709,
     abi.V4L2_COLORSPACE_DCI_P3: abi.V4L2_YCBCR_ENC_709,
@@ -113,7 +116,9 @@ def yuv_coding(colorspace: int, ycbcr_enc: int, quantization: int) -> YuvCoding 
         ycbcr_enc = _DEFAULT_ENCODINGS.get(colorspace, abi.V4L2_YCBCR_ENC_601)
     if ycbcr_enc not in _WEIGHTS:
         return None
-    if quantization == abi.V4L2_QUANTIZATION_DEFAULT:
+    if ycbcr_enc in _ALWAYS_LIMITED:
+        full_range = False
+    elif quantization == abi.V4L2_QUANTIZATION_DEFAULT:
         full_range = colorspace == abi.V4L2_COLORSPACE_JPEG
     else:
         full_range = quantization == abi.V4L2_QUANTIZATION_FULL_RANGE

@@ -62,6 +62,10 @@ def test_a_mode_of_unknown_rate_is_taken_where_there_is_no_other():
             (abi.V4L2_COLORSPACE_JPEG, 0, abi.V4L2_QUANTIZATION_LIM_RANGE),
             YuvCoding(0.299, 0.114, False),
         ),
+        (
+            (abi.V4L2_COLORSPACE_SRGB, abi.V4L2_YCBCR_ENC_XV709, abi.V4L2_QUANTIZATION_FULL_RANGE),
+            YuvCoding(0.2126, 0.0722, False),
+        ),
         ((abi.V4L2_COLORSPACE_SRGB, 7, 0), None),  # constant luminance is no matrix
     ],
 )
