@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,12 @@ def _synthetic(uri: Uri) -> Source:
 
 
 def _v4l2(uri: Uri, profile_of: Callable[[str], ColourProfile] | None) -> Source:
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        raise RequestError(
+            "64-bit Linux for a v4l2: source",
+            got=sys.platform,
+            next_step="use synthetic: or files:",
+        )
     from edge.sources.v4l2 import V4l2Source
     from edge.sources.v4l2_controls import built_in_profile
     from edge.sources.v4l2_formats import Wish

@@ -74,8 +74,9 @@ class StreamClock:
     Light is collected before a stamp of the end of a frame by readout and exposure: each lasts at
     most one time per frame, unless the exposure control says more. A stamp of the start of exposure
     (V4L2_BUF_FLAG_TSTAMP_SRC_SOE) is that start. But uvcvideo flags every camera so, and its time
-    is that of the first packet wherever a camera sends no clock of its own: there the same is
-    allowed for as at the end of a frame.
+    is that of the first packet wherever a camera sends no clock of its own. A packet, or a buffer
+    that we see arrive, may come one time per frame later still: cameras hold a picture while they
+    compress it. A camera that holds more than one cannot be known from here.
 
     Args:
         interval_ns: Time per frame as the driver has set it, or ``None``.
@@ -122,16 +123,19 @@ class StreamClock:
         """
         exposure_ns = max(round((exposure_us or 0.0) * 1000.0), self.interval_ns)
         before_end_ns = self.interval_ns + exposure_ns
+        before_arrival_ns = before_end_ns + self.interval_ns
         if _is_monotonic(buffer):
             oldest_ns = self._emptied_ns - before_end_ns - BELIEVABLE_AGE_NS
             if oldest_ns <= buffer.timestamp_ns <= arrived_ns + self.interval_ns:
                 captured_ns = min(buffer.timestamp_ns, arrived_ns)
                 source = buffer.flags & abi.V4L2_BUF_FLAG_TSTAMP_SRC_MASK
-                at_start = self._soe_is_start and source == abi.V4L2_BUF_FLAG_TSTAMP_SRC_SOE
-                began_ns = captured_ns - (0 if at_start else before_end_ns)
-                return Stamp(captured_ns, "driver", began_ns)
+                if source != abi.V4L2_BUF_FLAG_TSTAMP_SRC_SOE:
+                    before_ns = before_end_ns
+                else:
+                    before_ns = 0 if self._soe_is_start else before_arrival_ns
+                return Stamp(captured_ns, "driver", captured_ns - before_ns)
             self.believed = False
-        return Stamp(arrived_ns, "arrival", self._emptied_ns - before_end_ns)
+        return Stamp(arrived_ns, "arrival", self._emptied_ns - before_arrival_ns)
 
 
 def _is_monotonic(buffer: FilledBuffer) -> bool:

@@ -64,6 +64,12 @@ def test_options_of_v4l2(text: str, words: str):
         source_from_uri(text)
 
 
+def test_v4l2_is_for_linux(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(RequestError, match=r"64-bit Linux .*win32"):
+        source_from_uri("v4l2:")
+
+
 def test_profiles_can_come_from_elsewhere():
     asked = []
 
