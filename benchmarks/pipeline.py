@@ -29,7 +29,7 @@ from edge.errors import ManifestError
 from edge.frame import Frame
 from edge.overlay.overlay import Overlay
 from edge.result import Stage
-from edge.view import PairedView
+from edge.view import frame_age_ms
 from models.manifest import Manifest, Pack, find_pack
 from models.phantom import PhantomCamera
 from models.resize import fit_image
@@ -137,17 +137,19 @@ def measure(pack: Pack, regions: int, rounds: int) -> Times:
     times = Times()
     with open_engines(pack) as (segmenter, classifier):
         timed = TimedEngine(segmenter), TimedEngine(classifier)
-        analyzer, view = Analyzer(*timed, pack), PairedView(Overlay())
+        analyzer, overlay = Analyzer(*timed, pack), Overlay()
         for repetition in range(-1, rounds):
             for scene in prepared:
-                _one(scene, analyzer, view, timed, times if repetition >= 0 else Times(), regions)
+                _one(
+                    scene, analyzer, overlay, timed, times if repetition >= 0 else Times(), regions
+                )
     return times
 
 
 def _one(
     scene: Scene,
     analyzer: Analyzer,
-    view: PairedView,
+    overlay: Overlay,
     engines: Sequence[TimedEngine],
     times: Times,
     regions: int,
@@ -158,7 +160,8 @@ def _one(
     cpu, start = time.thread_time(), time.perf_counter()
     result = analyzer.analyze(scene.frame).result
     drawing = time.perf_counter()
-    view(scene.frame, result)
+    age_ms = frame_age_ms(scene.frame, time.monotonic_ns())
+    overlay.draw(scene.frame.pixels, result, age_ms=age_ms, view="paired")
     end = time.perf_counter()
     found = result.regions or ()
     if len(found) != regions:

@@ -109,7 +109,7 @@ def check_backend(backend: str) -> None:
         raise RequestError(
             "the module openvino for --backend openvino",
             got="none",
-            next_step="pip install 'dermedge[openvino]'",
+            next_step="in dermedge's folder: pip install '.[openvino]'",
         )
     if backend == "tensorrt" and (reason := _why_no_tensorrt()):
         raise RequestError(

@@ -26,6 +26,7 @@ else:
     import tomli as tomllib
 
 Backend = Literal["auto", "onnx", "openvino", "tensorrt"]
+ViewMode = Literal["auto", "paired", "live"]
 
 _FLAGS = {
     "source.uri": "--source",
@@ -35,6 +36,7 @@ _FLAGS = {
     "model.threads": "--threads",
     "output.sinks": "--sink",
     "output.overwrite": "--overwrite",
+    "view.mode": "--view",
     "loop.seconds": "--seconds",
 }
 
@@ -144,6 +146,18 @@ class OutputSection(_Section):
     ] = False
 
 
+class ViewSection(_Section):
+    """Which picture is shown with which result."""
+
+    mode: Annotated[
+        ViewMode,
+        Field(
+            description="paired: each picture with its own result; live: the newest picture with "
+            "the newest result; auto: live below 10 analyses per second"
+        ),
+    ] = "auto"
+
+
 class LoopSection(_Section):
     """How long, and how often it says how it is doing."""
 
@@ -163,6 +177,7 @@ class Config(_Section):
     source: SourceSection = SourceSection()
     model: ModelSection = ModelSection()
     output: OutputSection = OutputSection()
+    view: ViewSection = ViewSection()
     loop: LoopSection = LoopSection()
 
 

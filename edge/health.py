@@ -56,6 +56,9 @@ class Tally:
     def __init__(self) -> None:
         self.stages: dict[Stage, Samples] = {}
         self.age_ms = Samples()
+        """From the capture to the return of the present call, of every picture shown."""
+        self.worst_age_ms = Samples()
+        """The same when the next picture took its place: the oldest that an eye saw."""
         self.statuses: Counter[str] = Counter()
         self.classes: Counter[str] = Counter()
         self.unvalidated = False
@@ -64,14 +67,10 @@ class Tally:
         self.not_classified = 0
         self._first_s = self._last_s = math.nan
 
-    def add(
-        self, result: Result, extra_ms: dict[Stage, float], age_ms: float | None, now_s: float
-    ) -> None:
+    def add(self, result: Result, now_s: float) -> None:
         """Account for one analyzed frame."""
-        for stage, value_ms in (*result.timings_ms.items(), *extra_ms.items()):
-            self.stages.setdefault(stage, Samples()).add(value_ms)
-        if age_ms is not None:
-            self.age_ms.add(age_ms)
+        for stage, value_ms in result.timings_ms.items():
+            self.took(stage, value_ms)
         self._first_s = now_s if not self.statuses else self._first_s
         self._last_s = now_s
         self.statuses[result.status] += 1
@@ -86,6 +85,10 @@ class Tally:
             elif region.classes:
                 self.classes[region.classes[0].label] += 1
 
+    def took(self, stage: Stage, value_ms: float) -> None:
+        """Account for the time of one stage."""
+        self.stages.setdefault(stage, Samples()).add(value_ms)
+
     @property
     def analyses(self) -> int:
         """Analyzed frames."""
@@ -99,9 +102,7 @@ class Tally:
 
 
 class Health:
-    """Counts and times everything the loop does.
-
-    Only :meth:`note` and what calls it may be used from another thread than the loop's.
+    """Counts and times everything the loop does. Safe to use from any thread.
 
     Args:
         line_every_s: Time between two health lines.
@@ -114,44 +115,55 @@ class Health:
         self.read_failures = 0
         self._line_every_s = line_every_s
         self._next_line_s = math.inf  # until the first frame: loading is nobody's bad health
-        self._lock = threading.Lock()  # of the problems: the source's thread notes them too
+        self._lock = threading.Lock()
         self._problems: dict[str, int] = {}
         # Of the first frame, which waits for fonts and first runs: it stands for itself.
         self._first_age_ms: float | None = None
+        self._ages_seen = 0
         self._size_wh: tuple[int, int] | None = None
-        self._newest_loop_ms: Mapping[Stage, float] = {}
+        self._newest_loop_ms: dict[Stage, float] = {}
 
     def newest_loop_ms(self) -> Mapping[Stage, float]:
         """Milliseconds of drawing and presenting the last frame; empty before the first."""
-        return self._newest_loop_ms
+        with self._lock:
+            return dict(self._newest_loop_ms)
 
-    def frame_done(
-        self, result: Result, *, draw_ms: float | None, present_ms: float, age_ms: float | None
-    ) -> None:
-        """Account for one analyzed frame.
-
-        Args:
-            result: What was found.
-            draw_ms: Time of the overlay; ``None`` where nothing was drawn.
-            present_ms: Time of all sinks together.
-            age_ms: From the capture to the return of the first sink; ``None`` where the capture
-                has no time on this machine's clock (recordings, stills).
-        """
-        extra_ms = {Stage.PRESENT: present_ms}
-        if draw_ms is not None:
-            extra_ms = {Stage.DRAW: draw_ms, **extra_ms}
-        self._newest_loop_ms = extra_ms
+    def analyzed(self, result: Result) -> None:
+        """Account for one analyzed frame."""
         now_s = time.monotonic()
-        if math.isinf(self._next_line_s):
-            self._next_line_s = now_s + self._line_every_s
-        if self.total.analyses == 0:
-            self._first_age_ms, age_ms = age_ms, None
-        for tally in (self.total, self.recent):
-            tally.add(result, extra_ms, age_ms, now_s)
-        self._size_wh = result.frame.size_wh
+        with self._lock:
+            if math.isinf(self._next_line_s):
+                self._next_line_s = now_s + self._line_every_s
+            for tally in (self.total, self.recent):
+                tally.add(result, now_s)
+            self._size_wh = result.frame.size_wh
         if result.status in _EXIT_CODES:
             self.exit_at_least(_EXIT_CODES[result.status])
             self.note(STATUS_WORDS[result.status], "; ".join(result.reasons))
+
+    def took(self, stage: Stage, value_ms: float) -> None:
+        """Account for the time of a stage behind the analysis: drawing, presenting."""
+        with self._lock:
+            self._newest_loop_ms[stage] = value_ms
+            for tally in (self.total, self.recent):
+                tally.took(stage, value_ms)
+
+    def presented(self, age_ms: float) -> None:
+        """Account for a picture that people see: its age when its present call returned."""
+        with self._lock:
+            self._ages_seen += 1
+            if self._ages_seen == 1:
+                self._first_age_ms = age_ms
+                return
+            for tally in (self.total, self.recent):
+                tally.age_ms.add(age_ms)
+
+    def replaced(self, age_ms: float) -> None:
+        """Account for a picture that people no longer see: its age when the next one came."""
+        with self._lock:
+            if self._ages_seen > 2:  # the first one's was replaced by the second
+                for tally in (self.total, self.recent):
+                    tally.worst_age_ms.add(age_ms)
 
     def read_failed(self, what: str, error: Exception) -> None:
         """Count a frame that the source could not give; it may still recover."""
@@ -180,8 +192,9 @@ class Health:
         """The health line of the time since the last one, or ``None`` where it is not time yet."""
         if time.monotonic() < self._next_line_s:
             return None
-        self._next_line_s = time.monotonic() + self._line_every_s
-        recent, self.recent = self.recent, Tally()
+        with self._lock:
+            self._next_line_s = time.monotonic() + self._line_every_s
+            recent, self.recent = self.recent, Tally()
         analyze = recent.stages.get(Stage.TOTAL, Samples())
         parts = [
             f"{_number(recent.per_second, '.1f')} analyses/s",
@@ -206,7 +219,7 @@ class Health:
         rows.append(("Answers", _counts(total.statuses) or "none"))
         rows.append(("Regions", _regions_words(total)))
         rows.append(("Classes", _classes_words(total)))
-        rows.append(("Frame age", _age_words(total.age_ms, self._first_age_ms)))
+        rows.append(("Frame age", _age_words(total, self._first_age_ms)))
         lines = [f"{name:<11}{words}" for name, words in rows]
         lines += _latency_table(total.stages)
         for words, count in self._problems.items():
@@ -251,12 +264,14 @@ def _classes_words(tally: Tally) -> str:
     return (_counts(tally.classes) or "none") + mark
 
 
-def _age_words(age_ms: Samples, first_ms: float | None) -> str:
+def _age_words(total: Tally, first_ms: float | None) -> str:
     if first_ms is None:
         return "unknown (no capture time on this machine's clock)"
+    age_ms, worst_ms = total.age_ms, total.worst_age_ms
     return (
         f"median {_number(age_ms.median)} ms, p95 {_number(age_ms.p95)} ms, "
-        f"max {_number(age_ms.maximum)} ms (and {first_ms:.0f} ms for the first frame)"
+        f"max {_number(age_ms.maximum)} ms (and {first_ms:.0f} ms for the first frame); "
+        f"when replaced p95 {_number(worst_ms.p95)} ms, max {_number(worst_ms.maximum)} ms"
     )
 
 

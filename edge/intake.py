@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
+from edge.controls import Command
 from edge.errors import InputError
 from edge.frame import Frame
 from edge.health import Health, exit_code_of
 from edge.mailbox import Mailbox
-from edge.sources.base import Source
+from edge.sources.base import Source, TakesStills
 from edge.stop import Stop
 
 RETRY_S = 0.5
@@ -25,7 +29,28 @@ READ_GRACE_S = 0.5
 CLOSE_GRACE_S = 2.0
 """How long that close, and then the read, may take before the thread is left behind."""
 
+STILL_PATIENCE_S = 5.0
+"""A still that has not been exposed within this time after the press is given up."""
+
 _log = logging.getLogger("dermedge.source")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A frame on its way to the analysis; with ``press`` it is the still that was asked for."""
+
+    frame: Frame
+    press: Command | None = None
+
+    @property
+    def frame_id(self) -> int:
+        """The frame's own number."""
+        return self.frame.frame_id
+
+
+def as_it_is(frame: Frame) -> Frame:
+    """What receives frames where nobody else does."""
+    return frame
 
 
 class Intake:
@@ -40,19 +65,34 @@ class Intake:
         stop: Ends the reading.
         health: Told about failed reads.
         give_up_after_s: A live source without a frame for this long has failed.
+        receive: Sees every frame first, on the source's thread, and gives the one to go on with.
+        wake: Set with each frame, for whoever shows the newest.
     """
 
     def __init__(
-        self, source: Source, stop: Stop, health: Health, give_up_after_s: float = 10.0
+        self,
+        source: Source,
+        stop: Stop,
+        health: Health,
+        give_up_after_s: float = 10.0,
+        *,
+        receive: Callable[[Frame], Frame] = as_it_is,
+        wake: threading.Event | None = None,
     ) -> None:
-        self.mailbox: Mailbox[Frame] = Mailbox(stop, keep_all=not source.is_live)
+        self.mailbox: Mailbox[Captured] = Mailbox(stop, keep_all=not source.is_live)
         self.open_error: Exception | None = None
+        self.newest: Frame | None = None
+        """The frame that came last, taken or not."""
         self._source = source
         self._what = f"source {source.name}"
         self._stop = stop
         self._health = health
         self._give_up_after_s = give_up_after_s
+        self._receive = receive
+        self._wake = wake or threading.Event()
         self._failing: Exception | None = None
+        self._press: Command | None = None
+        self._no_still: Callable[[str], None] = _ignore
         self._thread = threading.Thread(target=self._pump, name="source", daemon=True)
 
     def __enter__(self) -> Intake:
@@ -72,21 +112,35 @@ class Intake:
         if self._failing is not None:
             self._health.exit_at_least(exit_code_of(self._failing))
 
-    def next_frame(self) -> Frame | None:
+    @property
+    def is_live(self) -> bool:
+        """True where frames are lost if nobody takes them."""
+        return self._source.is_live
+
+    def ask_still(self, press: Command, no_still: Callable[[str], None]) -> None:
+        """Have the first frame exposed after a press taken for a still, of the best the source has.
+
+        Args:
+            press: The wish for it; comes back with the frame.
+            no_still: Called from the source's thread with the reason where none can be had.
+        """
+        self._no_still, self._press = no_still, press
+
+    def next_frame(self) -> Captured | None:
         """The newest frame of a live source, or the next of a recording; ``None`` at the end.
 
         Raises:
             Exception: What the source raised when it was opened.
         """
         try:
-            frame = self.mailbox.take(self._give_up_after_s if self._source.is_live else None)
+            captured = self.mailbox.take(self._give_up_after_s if self.is_live else None)
         except TimeoutError:
             self._note_silence()
             self._stop.request("the source's silence")
             return None
         if self.open_error is not None:
             raise self.open_error
-        return frame
+        return captured
 
     def _pump(self) -> None:
         try:
@@ -105,12 +159,13 @@ class Intake:
         finally:
             self._close_source()
             self.mailbox.close()
+            self._wake.set()
 
     def _read_all(self) -> None:
         same, last_words = 0, ""
         while not self._stop.is_set:
             try:
-                frame = self._source.read()
+                captured = self._read_one()
             except InputError as error:
                 same = same + 1 if str(error) == last_words else 1
                 last_words = str(error)
@@ -120,15 +175,52 @@ class Intake:
                 elif same >= SAME_FAILURES:
                     return
                 continue
-            if frame is None:
+            if captured is None:
                 if self._source.is_live and not self._stop.is_set:
                     self._note_silence()
                 return
             same, last_words = 0, ""
             if self._source.is_live:
                 self._failing = None
-            if not self.mailbox.put(frame):
+            self.newest = captured.frame
+            self._wake.set()
+            if not self.mailbox.put(captured, keep=self.is_live and captured.press is not None):
                 return
+
+    def _read_one(self) -> Captured | None:
+        """The next frame, as a still where one is wanted and this is it."""
+        press = self._press
+        if press is not None and isinstance(self._source, TakesStills):
+            self._press = None
+            try:
+                return Captured(self._receive(self._source.take_still(press.pressed_ns)), press)
+            except InputError as error:  # the stream goes on all the same
+                _log.warning("no still from %s: %s", self._source.name, error)
+                self._no_still(error.got)
+        frame = self._source.read()
+        if frame is None:
+            return None
+        frame = self._receive(frame)
+        if press is None or self._press is None:
+            return Captured(frame)
+        return Captured(frame, press if self._is_the_still(frame, press) else None)
+
+    def _is_the_still(self, frame: Frame, press: Command) -> bool:
+        """Whether a frame of the stream was exposed after the press; gives up after a while."""
+        began_ns = frame.exposure_began_ns
+        if not self._source.is_live or (began_ns is not None and began_ns >= press.pressed_ns):
+            self._press = None
+            return True
+        if began_ns is None:
+            self._give_up_still("the camera does not tell when a picture was exposed")
+        elif time.monotonic_ns() - press.pressed_ns > STILL_PATIENCE_S * 1e9:
+            self._give_up_still(f"nothing was exposed within {STILL_PATIENCE_S:g} s")
+        return False
+
+    def _give_up_still(self, words: str) -> None:
+        self._press = None
+        _log.warning("no still from %s: %s", self._source.name, words)
+        self._no_still(words)
 
     def _note(self, error: InputError, *, first: bool) -> None:
         """Count a failed read: one that a camera gets over is forgiven, a recording's is not."""
@@ -162,3 +254,7 @@ class Intake:
         except Exception as error:  # nothing is lost by it: what was read was read
             self._health.note(self._what, error)
             _log.warning("%s failed while closing: %s", self._what, error)
+
+
+def _ignore(_: str) -> None:
+    """Nobody waits for a still."""

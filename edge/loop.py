@@ -1,53 +1,79 @@
-"""The camera loop: read, analyze, draw, send, account."""
+"""The camera loop: one thread reads, one analyzes, and this one presents and keeps account.
+
+```
+source -> Intake (own thread) -> mailbox -> AnalysisThread -> outcomes -> Presenter -> screens
+                                                 |                           |
+                                                 +-> sinks of results        +-> sinks of pictures
+```
+"""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from edge.analysis.analyzer import Analysis
-from edge.frame import Frame
+from edge.analysis_thread import AnalysisThread, Analyze
+from edge.controls import Controls
 from edge.health import Health
-from edge.intake import Intake
-from edge.result import Result
-from edge.sinks.base import Shot, Sink
+from edge.intake import Captured, Intake
+from edge.no_live_image import no_live_result
+from edge.presenter import Presenter
+from edge.screens.base import Screen
+from edge.screens.group import ScreenGroup
+from edge.session import KeepCase, Session
+from edge.sinks.base import Sink
 from edge.sinks.group import SinkGroup
 from edge.sources.base import Source
 from edge.stop import Stop
-from edge.view import frame_age_ms
+from edge.trust import NoTrust, Trust
+from edge.view import ViewChoice, ViewMode
 
-Analyze = Callable[[Frame], Analysis]
-View = Callable[[Frame, Result], NDArray[np.uint8]]
-"""Presentation is a function of its own: another view replaces it without touching the loop."""
+TURN_S = 0.05
+"""Longest time between two looks at what has changed: keys, stale pictures, screens that come."""
 
 _log = logging.getLogger("dermedge.loop")
 
 
-def run_loop(
-    source: Source,
-    analyze: Analyze,
-    view: View,
-    sinks: Sequence[Sink],
-    *,
-    stop: Stop,
-    health: Health,
-    give_up_after_s: float = 10.0,
-) -> str:
+@dataclass
+class Parts:
+    """What a run is made of besides source and analysis.
+
+    Attributes:
+        sinks: Not yet open. One that fails is reported and closed, and the loop goes on.
+        screens: Not yet open. One that fails is tried again.
+        screens_must_open: Fail at the start where a screen cannot be opened.
+        view: Which frame is shown with which result.
+        validated: Whether the classifier's manifest says so; every picture says where it does not.
+        trust: Watches over what is shown.
+        controls: Wishes of the person at the device.
+        keep_case: Saves frozen stills, where a folder for them is configured.
+        give_up_after_s: A live source without a frame for this long has failed.
+    """
+
+    sinks: Sequence[Sink] = ()
+    screens: Sequence[Screen] = ()
+    screens_must_open: bool = False
+    view: ViewMode = "auto"
+    validated: bool = False
+    trust: Trust = field(default_factory=NoTrust)
+    controls: Controls = field(default_factory=Controls)
+    keep_case: KeepCase | None = None
+    give_up_after_s: float = 10.0
+
+
+def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, health: Health) -> str:
     """Analyze frames until the source ends or somebody asks to stop, and close everything.
 
     Args:
         source: Not yet open; read on a thread of its own.
-        analyze: Called on this thread, one frame at a time.
-        view: Draws frame and result; called only while a sink wants the picture.
-        sinks: Not yet open; served on this thread in this order. One that fails is reported and
-            closed, and the loop goes on.
-        stop: Ends the loop from anywhere; the closed window asks it too.
+        analyze: Called on a thread of its own, one frame at a time.
+        parts: Everything else.
+        stop: Ends the loop from anywhere; a closed window asks it too.
         health: Accounts; afterwards it holds the exit code that failures ask for.
-        give_up_after_s: A live source without a frame for this long has failed.
 
     Returns:
         The summary.
@@ -56,32 +82,92 @@ def run_loop(
         DermedgeError: The source or a sink cannot start, or the model is refused. What was
             written until then is finished and kept.
     """
-    with (
-        SinkGroup(sinks, health) as outputs,
-        Intake(source, stop, health, give_up_after_s) as intake,
-    ):
-        while (frame := intake.next_frame()) is not None:
-            analysis = analyze(frame)
-            drawing_ns = time.monotonic_ns()
-            drawn = view(frame, analysis.result) if outputs.want_drawn else None
-            sending_ns = time.monotonic_ns()
-            go_on, presented_ns = outputs.write(Shot(frame, analysis.result, analysis.mask, drawn))
-            health.frame_done(
-                analysis.result,
-                draw_ms=None if drawn is None else (sending_ns - drawing_ns) / 1e6,
-                present_ms=(time.monotonic_ns() - sending_ns) / 1e6,
-                age_ms=frame_age_ms(frame, presented_ns),
+    wake = parts.controls.changed
+    drawn = [sink for sink in parts.sinks if sink.wants_drawn]
+    records = [sink for sink in parts.sinks if not sink.wants_drawn]
+    with ExitStack() as stack:
+        record_sinks = stack.enter_context(SinkGroup(records, health))
+        drawn_sinks = stack.enter_context(SinkGroup(drawn, health))
+        screens = stack.enter_context(
+            ScreenGroup(parts.screens, health, must_open=parts.screens_must_open)
+        )
+        intake = stack.enter_context(
+            Intake(
+                source,
+                stop,
+                health,
+                parts.give_up_after_s,
+                receive=parts.trust.receive,
+                wake=wake,
             )
-            _log_health(health, intake)
-            if not go_on:
-                stop.request("the user")
+        )
+        worker = stack.enter_context(
+            AnalysisThread(
+                intake,
+                _guarded(analyze, parts.trust),
+                record_sinks,
+                stop=stop,
+                health=health,
+                wake=wake,
+            )
+        )
+        session = Session(parts.controls, intake.ask_still, worker.go_on, parts.keep_case, wake)
+        presenter = Presenter(
+            screens,
+            drawn_sinks,
+            session,
+            ViewChoice(parts.view, is_live=source.is_live),
+            parts.trust,
+            health,
+            is_live_source=source.is_live,
+            validated=parts.validated,
+        )
+        try:
+            _present(presenter, session, worker, intake, health, stop, wake)
+        except BaseException:
+            stop.request("a failure", 5)  # the threads must not wait for what never comes
+            raise
+        if not session.close():
+            health.failed("case", TimeoutError("a case was still being saved at the end"))
+    if worker.error is not None:
+        raise worker.error
     reason = stop.reason
     ended = reason.words if reason else "the time given" if stop.is_set else "the source's end"
     mailbox = intake.mailbox
     return health.summary(source.name, mailbox.put_ids, mailbox.taken_ids, ended)
 
 
-def _log_health(health: Health, intake: Intake) -> None:
-    line = health.line_when_due(intake.mailbox.put_ids, intake.mailbox.taken_ids)
-    if line is not None:
-        _log.info(line)
+def _present(
+    presenter: Presenter,
+    session: Session,
+    worker: AnalysisThread,
+    intake: Intake,
+    health: Health,
+    stop: Stop,
+    wake: threading.Event,
+) -> None:
+    """Turn after turn until nothing more comes: what was analyzed is shown to its last frame."""
+    while not stop.is_set and not worker.outcomes.is_finished:
+        wake.wait(TURN_S)
+        wake.clear()
+        session.turn()
+        outcome = worker.outcomes.poll()
+        if outcome is not None:
+            presenter.outcome(outcome)
+        presenter.frame(intake.newest)
+        presenter.idle(intake.newest)
+        line = health.line_when_due(intake.mailbox.put_ids, intake.mailbox.taken_ids)
+        if line is not None:
+            _log.info(line)
+
+
+def _guarded(analyze: Analyze, trust: Trust) -> Analyze:
+    """Analyzes only what is a live image; a still is judged by the person who sees it."""
+
+    def guarded(captured: Captured) -> Analysis:
+        words = trust.frame_words(captured.frame)
+        if words is not None and captured.press is None:
+            return Analysis(no_live_result(captured.frame, words), None)
+        return analyze(captured)
+
+    return guarded

@@ -115,3 +115,14 @@ def size_wh(low: int, high: int) -> Callable[[str], tuple[int, int]]:
         return int(match[1]), int(match[2])
 
     return read
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return text
+
+    return read

@@ -1,53 +1,57 @@
-"""What the loop shows: functions of a frame and a result that give a picture."""
+"""Which frame is shown with which result."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+import logging
+import math
+from typing import Literal
 
 from edge.frame import Frame
-from edge.overlay.layout import Room
-from edge.overlay.overlay import Overlay
-from edge.result import Result, Stage
+
+ViewMode = Literal["auto", "paired", "live"]
+
+LIVE_BELOW_PER_S = 10.0
+"""Below this many analyses per second a paired picture jerks, and ``auto`` chooses ``live``."""
+
+WARM_UP_OUTCOMES, WARM_UP_S = 5, 3.0
+"""``auto`` watches at least this many analyses and this long; the first one warms up and is not
+counted."""
+
+_log = logging.getLogger("dermedge.view")
 
 
-class PairedView:
-    """Draws a result over the very frame that it belongs to.
-
-    The age in the picture is that at the time of drawing; showing it takes a little longer, which
-    the health figures contain.
+class ViewChoice:
+    """``paired`` or ``live``; ``auto`` chooses once and stays with it until the program ends.
 
     Args:
-        overlay: Does the drawing; its buffer is what :meth:`__call__` returns.
-        durations_ms: Gives the newest times of the stages after the analysis, such as
-            :meth:`edge.health.Health.newest_loop_ms`; shown beside those of the analysis.
-        room: Gives the place where the picture is shown, known once its sink is open, such as
-            :attr:`edge.sinks.window.WindowSink.room`; ``None`` draws as for a file.
+        mode: What the user wants.
+        is_live: Whether the source is a camera; of a recording every frame is shown with its own
+            result.
     """
 
-    def __init__(
-        self,
-        overlay: Overlay,
-        durations_ms: Callable[[], Mapping[Stage, float]] = dict,
-        room: Callable[[], Room | None] = lambda: None,
-    ) -> None:
-        self._overlay = overlay
-        self._durations_ms = durations_ms
-        self._room = room
+    def __init__(self, mode: ViewMode, *, is_live: bool) -> None:
+        self._decided = mode if mode != "auto" and is_live else "paired"
+        self._open = mode == "auto" and is_live
+        self._count = 0
+        self._first_s = math.nan
 
-    def __call__(self, frame: Frame, result: Result) -> NDArray[np.uint8]:
-        """HxWx3 uint8 RGB; overwritten by the next call."""
-        return self._overlay.draw(
-            frame.pixels,
-            result,
-            age_ms=frame_age_ms(frame, time.monotonic_ns()),
-            view=None if frame.captured_ns is None else "paired",
-            durations_ms=self._durations_ms(),
-            room=self._room(),
-        )
+    @property
+    def is_live(self) -> bool:
+        """True where the newest frame is shown with the newest result."""
+        return self._decided == "live"
+
+    def outcome(self, now_s: float) -> None:
+        """Note one analysis, ended at ``now_s`` (monotonic seconds)."""
+        if not self._open:
+            return
+        self._count += 1
+        if self._count == 2:
+            self._first_s = now_s
+        if self._count < WARM_UP_OUTCOMES or now_s - self._first_s < WARM_UP_S:
+            return
+        per_s = (self._count - 2) / (now_s - self._first_s)
+        self._open, self._decided = False, "live" if per_s < LIVE_BELOW_PER_S else "paired"
+        _log.info("view: %s, at %.1f analyses per second", self._decided, per_s)
 
 
 def frame_age_ms(frame: Frame, now_ns: int) -> float | None:

@@ -43,11 +43,13 @@ class _Extra:
 
 _EXTRAS: Mapping[str, _Extra] = {
     "cv2": _Extra(
-        "pip install 'dermedge[desktop]' (on a Raspberry Pi 'dermedge[pi]'; on a Jetson use "
-        "JetPack's own OpenCV: apt-get install python3-opencv)",
+        "in dermedge's folder: pip install '.[desktop]' (on a Raspberry Pi '.[pi]'; "
+        "on a Jetson use JetPack's own OpenCV: apt-get install python3-opencv)",
         "resizing, outlines and video",
     ),
-    "torch": _Extra("pip install 'dermedge[train]'", "training and exporting models"),
+    "torch": _Extra(
+        "in dermedge's folder: pip install '.[train]'", "training and exporting models"
+    ),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.engines.base import EngineIdentity
 from edge.frame import Frame
@@ -17,6 +18,7 @@ from edge.result import (
     Result,
     Stage,
 )
+from edge.screens.base import Shown
 from edge.sinks.base import Shot
 
 
@@ -66,6 +68,14 @@ def shot(number: int = 0, size_wh: tuple[int, int] = (64, 48), regions: int = 1)
     picture = frame(number, size_wh)
     mask = np.zeros((size_wh[1], size_wh[0]), np.uint8)
     return Shot(picture, result(picture, regions), mask, 255 - picture.pixels)
+
+
+def shown(number: int = 0, picture: NDArray[np.uint8] | None = None) -> Shown:
+    """A picture for a screen; by default the negative of a small frame."""
+    some = shot(number)
+    drawn = some.drawn if picture is None else picture
+    assert drawn is not None
+    return Shown(number, drawn, some.frame, some.result, "paired")
 
 
 def _region(index: int) -> Region:

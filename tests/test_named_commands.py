@@ -201,6 +201,6 @@ def test_modules_targets_and_extras_of_a_page_exist(page: Path) -> None:
             for option in re.findall(r"--[a-z-]+", _END_IN_CODE.split(arguments)[0]):
                 assert f'"{option}"' in source
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for names in re.findall(r"dermedge\[([a-z,]+)\]", text):
+    for names in re.findall(r"'\.\[([a-z,]+)\]'", text):
         for name in names.split(","):
             assert re.search(rf"^{name} = \[", project, flags=re.MULTILINE)

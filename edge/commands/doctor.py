@@ -147,7 +147,9 @@ def _cuda() -> Iterator[Line]:
             "CUDA",
             "problem" if installed else "note",
             "neither pycuda nor cuda-python is installed",
-            "pip install 'dermedge[jetson]', or pip install cuda-python" if installed else "",
+            "in dermedge's folder: pip install '.[jetson]', or pip install cuda-python"
+            if installed
+            else "",
         )
         return
     from edge.engines.cuda import open_cuda
@@ -171,7 +173,10 @@ def _cuda() -> Iterator[Line]:
 def _opencv() -> Iterator[Line]:
     numpy = _version_of("numpy") or "?"
     if importlib.util.find_spec("cv2") is None:
-        step = "pip install 'dermedge[desktop]'; on a Jetson: apt-get install python3-opencv"
+        step = (
+            "in dermedge's folder: pip install '.[desktop]'; "
+            "on a Jetson: apt-get install python3-opencv"
+        )
         yield Line("OpenCV", "problem", "not installed", step)
         return
     version = _version_of("cv2")

@@ -46,6 +46,11 @@ _log = logging.getLogger("dermedge.run")
     "video:PATH.webm, png:DIR?every=N or jsonl:PATH; may be repeated. video and png hold what a "
     "window beside them shows. Default: a window where there is a display.",
 )
+@click.option(
+    "--view",
+    help="auto (the default), paired (each picture with its own result) or live (the newest "
+    "picture with the newest result).",
+)
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
 @click.option("--pack", help="Name or folder of the model pack.")
@@ -59,6 +64,7 @@ def run(
     source: str | None,
     paced: bool | None,
     sinks: tuple[str, ...],
+    view: str | None,
     overwrite: bool | None,
     seconds: float | None,
     pack: str | None,
@@ -77,6 +83,7 @@ def run(
             "source": {"uri": source, "paced": paced},
             "model": {"pack": pack, "backend": backend, "threads": threads},
             "output": {"sinks": sinks or None, "overwrite": overwrite},
+            "view": {"mode": view},
             "loop": {"seconds": seconds},
         },
     )
@@ -117,26 +124,26 @@ def _run(config: Config) -> int:
     pack = _checked_pack(config)
 
     # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
-    from edge.sinks.uri import sinks_from_uris
+    from edge.controls import Controls
+    from edge.sinks.uri import outputs_from_uris
     from edge.sources.uri import path_of, source_from_uri
 
     source = source_from_uri(config.source.uri, paced=config.source.paced)
-    sinks = sinks_from_uris(
+    controls, stop = Controls(), Stop()
+    outputs = outputs_from_uris(
         config.output.sinks,
         overwrite=config.output.overwrite,
         lossless=not source.is_live,
+        controls=controls,
+        stop=stop,
         source_path=path_of(config.source.uri),
     )
 
     from edge.compose import open_analyzer
     from edge.health import Health
-    from edge.loop import run_loop
-    from edge.overlay.overlay import Overlay
-    from edge.sinks.window import WindowSink
-    from edge.view import PairedView
+    from edge.loop import Parts, run_loop
 
-    window = next((sink for sink in sinks if isinstance(sink, WindowSink)), None)
-    health, stop = Health(config.loop.health_every_s), Stop()
+    health = Health(config.loop.health_every_s)
     # Until the engines are open there is nothing to finish: a stop signal ends the program there.
     with (
         open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer,
@@ -145,18 +152,21 @@ def _run(config: Config) -> int:
         _log.info("running %s with the pack %s; Ctrl-C stops", source.name, pack.name)
         if config.loop.seconds > 0.0:
             stop.request_after(config.loop.seconds)
+        parts = Parts(
+            sinks=outputs.sinks,
+            screens=outputs.screens,
+            screens_must_open=outputs.screens_must_open,
+            view=config.view.mode,
+            validated=pack.classifier.manifest.validated,
+            controls=controls,
+            give_up_after_s=config.source.give_up_after_s,
+        )
         summary = run_loop(
             source,
-            analyzer.analyze,
-            PairedView(
-                Overlay(validated=pack.classifier.manifest.validated),
-                health.newest_loop_ms,
-                room=lambda: window.room if window else None,
-            ),
-            sinks,
+            lambda captured: analyzer.analyze(captured.frame),
+            parts,
             stop=stop,
             health=health,
-            give_up_after_s=config.source.give_up_after_s,
         )
     click.echo(summary, err=_are_results_on_stdout(config))
     reason = stop.reason

@@ -206,7 +206,8 @@ def open_cuda(ordinal: int = 0) -> Cuda:
     raise RequestError(
         "pycuda or cuda-python, to use the GPU",
         got="neither",
-        next_step="pip install 'dermedge[jetson]', or pip install cuda-python; docs/jetson.md",
+        next_step="in dermedge's folder: pip install '.[jetson]', or pip install cuda-python; "
+        "docs/jetson.md",
     )
 
 

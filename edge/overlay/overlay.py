@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,13 +16,15 @@ from edge.overlay.banner import draw_banner, sentence
 from edge.overlay.fonts import Fonts
 from edge.overlay.layout import Layout, Placement, Rect, Room, layout_for
 from edge.overlay.legend import LegendPainter, note_width, plan_legend
+from edge.overlay.notices import Notice, draw_notices
 from edge.overlay.numbers import WorstSoFar, duration, milliseconds
 from edge.overlay.outline import Shape, draw_outlines, shape_of
 from edge.overlay.paint import Painter, shade
 from edge.overlay.placing import LesionMap
 from edge.overlay.rows import Facts, Row
 from edge.overlay.text import Typesetter
-from edge.result import UNVALIDATED, Result, Stage
+from edge.pixel_pool import PixelPool
+from edge.result import ANSWERED, UNVALIDATED, Result, Stage
 
 Pixels = NDArray[np.uint8]
 
@@ -36,12 +38,14 @@ class Drawn:
         rows: The legend's lines with their places.
         badges: Letter and place of each badge.
         banner: The words about a missing answer, or ``None``.
+        notices: The short words over the lower edge.
     """
 
     layout: Layout
     rows: tuple[tuple[Row, Rect], ...]
     badges: tuple[tuple[str, Rect], ...]
     banner: Rect | None
+    notices: tuple[Rect, ...] = ()
 
 
 class Overlay:
@@ -71,8 +75,9 @@ class Overlay:
         self._legend = LegendPainter(self._painter, self._typesetter)
         self._times = WorstSoFar(clock)
         self._stage_times = WorstSoFar(clock)
-        self._canvas: Pixels | None = None
+        self._canvases = PixelPool()
         self._badge_places: dict[str, int] = {}
+        self._notice_anchor = 0
         self._drawn: Drawn | None = None
 
     @property
@@ -91,6 +96,9 @@ class Overlay:
         *,
         age_ms: float | None = None,
         view: str | None = None,
+        result_age_ms: float | None = None,
+        hidden: bool = False,
+        notices: Sequence[Notice] = (),
         durations_ms: Mapping[Stage, float] | None = None,
         room: Room | None = None,
         out: Pixels | None = None,
@@ -106,19 +114,26 @@ class Overlay:
             result: What was found, with coordinates of a frame of this size.
             age_ms: Time since the picture was taken; ``None`` for a still. Shown as a lower bound
                 where only the frame's arrival is known.
-            view: ``paired`` or ``live``, shown by name; ``None`` for a still.
+            view: ``paired``, ``live`` or ``frozen``, shown by name; ``None`` for a still.
+            result_age_ms: In the ``live`` view, where ``result`` is of an earlier frame than
+                ``pixels``: time since that one was taken.
+            hidden: The view has moved since the frame of ``result``: its regions are not shown.
+            notices: Short words over the lower edge of the picture, the most important first.
             durations_ms: Stages measured outside the analysis (draw, present: of the picture
                 before), shown beside it.
             room: Where it is shown; ``None`` where that does not matter, as in a file.
             out: Buffer of the drawn size to draw into.
 
         Returns:
-            HxWx3 uint8 RGB: ``out``, or a buffer of this object that the next call overwrites.
+            HxWx3 uint8 RGB: ``out``, or a buffer that is not overwritten while anybody refers to
+            it.
 
         Raises:
             ValueError: ``pixels`` or ``out`` has another shape or dtype than said here, or the
                 result's regions belong to a frame of another size.
         """
+        if hidden and result.regions:
+            result = replace(result, regions=())
         frame_wh = _checked_size(pixels, result)
         layout = layout_for(frame_wh, self._placement, room)
         canvas = self._canvas_for(layout, out)
@@ -131,21 +146,35 @@ class Overlay:
         ]
         lesions = LesionMap(shapes, _size_wh(picture), layout.em_px)
         stream = age_ms is not None or view is not None
-        left_out = self._draw_band(canvas, layout, result, age_ms, view)
+        ages = {"age": age_ms, "result age": result_age_ms}
+        left_out = self._draw_band(canvas, layout, result, ages, view)
         facts = self._facts(result, layout, left_out, durations_ms, stream)
+        facts = replace(facts, hidden=hidden)
         plan = plan_legend(result, facts, layout)
         badges = self._place_badges(picture, layout, result, shapes, lesions, stream)
         draw_outlines(picture, shapes, layout.em_px)
         draw_leaders(picture, badges, layout.em_px)
         rows = self._legend.draw(canvas, plan, layout.em_px)
-        banner = draw_banner(picture, result, layout.em_px, self._painter, self._typesetter)
+        banner = None
+        if not hidden or result.status not in ANSWERED:
+            banner = draw_banner(picture, result, layout.em_px, self._painter, self._typesetter)
         for badge in badges:
             draw_badge(picture, badge, layout.em_px, self._painter, self._typesetter)
+        said, self._notice_anchor = draw_notices(
+            picture,
+            notices,
+            layout.em_px,
+            self._painter,
+            self._typesetter,
+            lesions,
+            self._notice_anchor,
+        )
         self._drawn = Drawn(
             layout,
             tuple(rows),
             tuple((b.shape.region.letter, _moved(b.rect, layout.picture)) for b in badges),
             None if banner is None else _moved(banner, layout.picture),
+            tuple(_moved(rect, layout.picture) for rect in said),
         )
         return canvas
 
@@ -158,23 +187,21 @@ class Overlay:
                     f"out must be {shape} uint8 and contiguous, but got {out.shape} {out.dtype}"
                 )
             return out
-        if self._canvas is None or self._canvas.shape != shape:
-            self._canvas = np.empty(shape, np.uint8)
-        return self._canvas
+        return self._canvases.take(shape)
 
     def _draw_band(
         self,
         canvas: Pixels,
         layout: Layout,
         result: Result,
-        age_ms: float | None,
+        ages_ms: Mapping[str, float | None],
         view: str | None,
     ) -> list[Reading]:
-        values = {"age": age_ms}
+        values = dict(ages_ms)
         if result.status != "no_live_image":  # an old answer's latency would look alive
             values["analysis"] = result.timings_ms.get(Stage.TOTAL)
         known = {name: value for name, value in values.items() if value is not None}
-        if age_ms is not None:
+        if ages_ms["age"] is not None:
             known = self._times.update(known)
         at_least = result.frame.captured_by == "arrival"
         readings = [

@@ -17,6 +17,8 @@ UNVALIDATED = "Classes: unvalidated model"
 HEALTHY_CAVEAT = "does not mean healthy skin"
 """Goes on from the heading above it: it must fit into the legend whole."""
 
+HIDDEN = "Hidden: the view moves"
+
 Kind = Literal["heading", "region", "class", "note", "pair"]
 
 ROW_HEIGHT_EM: Mapping[Kind, float] = {
@@ -61,11 +63,13 @@ class Facts:
         validated: False where the classifier is not validated: said on every legend with classes.
         lines: Further short notes: reasons, readings that the band had no room for.
         stages: Name and milliseconds of each stage, as text.
+        hidden: The regions are not shown, because the view moves.
     """
 
     validated: bool
     lines: tuple[str, ...] = ()
     stages: tuple[tuple[str, str], ...] = ()
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ def rows_for(result: Result, facts: Facts, detail: Detail) -> list[Row]:
 
 
 def _head(result: Result, facts: Facts) -> Iterator[Row]:
+    if facts.hidden:
+        yield Row("heading", HIDDEN, bold=True, colour=WARNING)
+        return
     count = len(result.regions or ())
     words = STATUS_WORDS[result.status]
     if count:

@@ -1,19 +1,23 @@
-"""Makes sinks from the way a user names them."""
+"""Makes sinks and screens from the way a user names them."""
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from edge.controls import Controls
 from edge.errors import RequestError
 from edge.output_names import OVERLAY_SUFFIX
+from edge.screens.base import Screen
 from edge.sinks.base import Sink
+from edge.stop import Stop
 from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
 
 KINDS: Mapping[str, Kind] = {
     "window": Kind("window:?screen=WxH", {"screen": size_wh(64, 16384)}),
+    "screen": Kind("screen:CONNECTOR"),
     "headless": Kind("headless"),
     "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
@@ -21,14 +25,13 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _WITHOUT_PATH = ("window", "headless")
+_SCREENS = ("window", "screen")
 
 _LIVE_FPS = 10.0
 """Highest rate of a live video."""
 
 _RECORDING_FPS = 25.0
 """Rate of a video made from a recording, whose own is not known before it is opened."""
-
-_log = logging.getLogger("dermedge.sink")
 
 
 def parse_sink(text: str) -> Uri:
@@ -40,7 +43,7 @@ def parse_sink(text: str) -> Uri:
     """
     uri = parse_uri(text, KINDS, "sink")
     needs_path = uri.kind not in _WITHOUT_PATH
-    if needs_path != bool(uri.place):
+    if uri.kind != "screen" and needs_path != bool(uri.place):
         raise RequestError(
             f"a sink written as {KINDS[uri.kind].form}",
             got=repr(text),
@@ -55,29 +58,54 @@ def parse_sink(text: str) -> Uri:
     return uri
 
 
-def sinks_from_uris(
-    texts: Sequence[str], *, overwrite: bool, lossless: bool, source_path: Path | None = None
-) -> list[Sink]:
-    """The named sinks, window first so that the frame age is that of the screen; none is open.
+@dataclass(frozen=True)
+class Outputs:
+    """Sinks and screens, none of them open.
+
+    Attributes:
+        sinks: What takes results.
+        screens: What shows pictures, those first whose frame age counts.
+        screens_must_open: There is nothing else that anybody would get.
+    """
+
+    sinks: tuple[Sink, ...]
+    screens: tuple[Screen, ...]
+    screens_must_open: bool
+
+
+def outputs_from_uris(
+    texts: Sequence[str],
+    *,
+    overwrite: bool,
+    lossless: bool,
+    controls: Controls,
+    stop: Stop,
+    source_path: Path | None = None,
+) -> Outputs:
+    """The named sinks and screens; none is open.
 
     Args:
         texts: ``window:?screen=WxH``, ``headless``, ``video:PATH?fps=N``, ``png:DIR?every=N``,
             ``jsonl:PATH``; empty takes a window where there is a display, and else nothing.
         overwrite: Replace what an earlier run left.
+        lossless: A video holds every frame, even if the loop has to wait for the encoder.
+        controls: Told what the user does at a screen.
+        stop: Asked to stop by a closed window.
         source_path: What the source reads; no sink may write there, nor over a file of it, nor
             into the folder above.
-        lossless: A video holds every frame, even if the loop has to wait for the encoder.
 
     Raises:
         RequestError: A name is wrong, two write the same place, or a place holds an earlier run
             or the source.
     """
-    if not texts:
-        return [_window_or_none()]
+    if not texts:  # results are counted in any case
+        window = _screen(Uri("window", "", {}), controls, stop)
+        return Outputs((), (window,), screens_must_open=False)
     uris = [parse_sink(text) for text in texts]
     _refuse_shared_places(uris, texts, source_path)
-    sinks = [_sink(uri, overwrite, lossless) for uri in uris]
-    return sorted(sinks, key=lambda sink: sink.name != "window")
+    screens = [_screen(uri, controls, stop) for uri in uris if uri.kind in _SCREENS]
+    sinks = [_sink(uri, overwrite, lossless) for uri in uris if uri.kind not in _SCREENS]
+    return Outputs(tuple(sinks), tuple(screens), screens_must_open=not sinks and bool(screens))
 
 
 def _refuse_shared_places(
@@ -121,11 +149,16 @@ def _places_of(source_path: Path) -> frozenset[str]:
     return frozenset(places)
 
 
-def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
-    if uri.kind == "window":
-        from edge.sinks.window import WindowSink
+def _screen(uri: Uri, controls: Controls, stop: Stop) -> Screen:
+    from edge.screens.process import ScreenProcess
 
-        return WindowSink(uri.options.get("screen"))
+    options = {"connector": uri.place} if uri.kind == "screen" else {}
+    if "screen" in uri.options:
+        options["screen_wh"] = uri.options["screen"]
+    return ScreenProcess(uri.kind, options, controls, stop)
+
+
+def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
     if uri.kind == "headless":
         from edge.sinks.headless import HeadlessSink
 
@@ -162,14 +195,3 @@ def _refuse_earlier_run(kind: str, path: Path) -> None:
             got=f"{path}, which holds an earlier run",
             next_step="choose another one, or add --overwrite",
         )
-
-
-def _window_or_none() -> Sink:
-    from edge.sinks.headless import HeadlessSink
-    from edge.sinks.window import WindowSink, ask_display
-
-    reason = ask_display().why_not
-    if reason is None:
-        return WindowSink()
-    _log.warning("no window, because of %s; results are only counted (see --sink)", reason)
-    return HeadlessSink()

@@ -35,12 +35,12 @@ _WARNINGS = re.compile(
 _PADDING = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 
 
-def jpeg_fault(data: mmap.mmap) -> str | None:
+def jpeg_fault(data: mmap.mmap | bytes) -> str | None:
     """What is wrong with the first picture of a JPEG file, in words, or ``None``."""
-    return _segments_fault(data) or _decoding_fault(data)
+    return segments_fault(data) or _decoding_fault(data)
 
 
-def _segments_fault(data: mmap.mmap) -> str | None:
+def segments_fault(data: mmap.mmap | bytes) -> str | None:
     """Walk the segments (ITU-T T.81, annex B) up to the end-of-image marker."""
     position, tables = 2, _FirstSymbols()
     while position + 2 <= len(data):
@@ -108,7 +108,7 @@ class _FirstSymbols:
         )
 
 
-def _decoding_fault(data: mmap.mmap) -> str | None:
+def _decoding_fault(data: mmap.mmap | bytes) -> str | None:
     """What libjpeg remarks while it reads every code of the picture.
 
     By OpenCV, which lets libjpeg speak, and at an eighth of the size, which skips most of the

@@ -69,6 +69,7 @@ class SyntheticSource:
             captured_clock="monotonic",
             captured_by="synthetic",
             settings={"fps": self._fps},
+            exposure_began_ns=captured_ns,
         )
 
     def close(self) -> None:

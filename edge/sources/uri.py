@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.errors import InputError, RequestError
 from edge.sources.base import Source
-from edge.uri import Kind, Uri, number, parse_uri, size_wh, split_kind, whole_number
+from edge.uri import Kind, Uri, number, one_of, parse_uri, size_wh, split_kind, whole_number
+
+if TYPE_CHECKING:
+    from edge.sources.v4l2_controls import ColourProfile
 
 KINDS: Mapping[str, Kind] = {
     "synthetic": Kind(
@@ -19,9 +24,19 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "files": Kind("files:PATH"),
+    "v4l2": Kind(
+        "v4l2:CAMERA?size=WxH&fps=N&format=MJPG|YUYV&still=WxH&profile=NAME",
+        {
+            "size": size_wh(16, 16384),
+            "fps": number(0.1, 1000.0),
+            "format": one_of("MJPG", "YUYV"),
+            "still": size_wh(16, 16384),
+            "profile": str,
+        },
+    ),
 }
 
-_LATER = ("v4l2", "argus", "picamera2")
+_LATER = ("argus", "picamera2")
 """Kinds that the design names and this version does not have yet."""
 
 _DEFAULT_SEED = 7
@@ -36,9 +51,9 @@ def parse_source(text: str) -> Uri:
     kind, _ = split_kind(text)
     if kind in _LATER:
         raise RequestError(
-            "a source of the kind synthetic: or files: (this version has no live cameras)",
+            "a source of the kind synthetic:, files: or v4l2: (others come in later versions)",
             got=repr(text),
-            next_step="use synthetic:, or give the path of a picture, a folder or a video",
+            next_step="use v4l2: for a USB camera, or synthetic:",
         )
     is_path = kind not in KINDS and text not in KINDS and (not kind or Path(text).exists())
     uri = Uri("files", text, {}) if is_path else parse_uri(text, KINDS, "source")
@@ -58,19 +73,29 @@ def parse_source(text: str) -> Uri:
     return uri
 
 
-def source_from_uri(text: str, *, paced: bool = False) -> Source:
+def source_from_uri(
+    text: str,
+    *,
+    paced: bool = False,
+    v4l2_profile: Callable[[str], ColourProfile] | None = None,
+) -> Source:
     """The source that ``text`` names; nothing is opened yet.
 
     Args:
-        text: ``synthetic:``, ``synthetic:7?size=1280x720&fps=30&regions=8``, ``files:PATH``, or
-            the plain path of a picture, a folder or a video.
+        text: ``synthetic:``, ``synthetic:7?size=1280x720&fps=30&regions=8``, ``files:PATH``, the
+            plain path of a picture, a folder or a video, or ``v4l2:CAMERA?size=1280x720&fps=30``,
+            where CAMERA is ``usb-VID:PID[:SERIAL]``, a bus path, ``/dev/video0`` or a link to it,
+            or nothing where there is only one.
         paced: Give recordings at their own pace instead of as fast as they are analyzed.
+        v4l2_profile: Finds what ``profile=`` names; by default only ``hold`` is known.
 
     Raises:
         RequestError: No such kind or option.
         InputError: No such path.
     """
     uri = parse_source(text)
+    if uri.kind == "v4l2":
+        return _v4l2(uri, v4l2_profile)
     return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place, paced)
 
 
@@ -89,6 +114,29 @@ def _synthetic(uri: Uri) -> Source:
         size_wh=options.get("size", (1280, 720)),
         fps=options.get("fps", 30.0),
         lesion_count=options.get("regions", 6),
+    )
+
+
+def _v4l2(uri: Uri, profile_of: Callable[[str], ColourProfile] | None) -> Source:
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        raise RequestError(
+            "64-bit Linux for a v4l2: source",
+            got=sys.platform,
+            next_step="use synthetic: or files:",
+        )
+    from edge.sources.v4l2 import V4l2Source
+    from edge.sources.v4l2_controls import built_in_profile
+    from edge.sources.v4l2_formats import Wish
+
+    options = uri.options
+    name = options.get("profile")
+    return V4l2Source(
+        uri.place,
+        wish=Wish(
+            options.get("size", (1280, 720)), options.get("fps", 30.0), options.get("format")
+        ),
+        still_size_wh=options.get("still"),
+        profile=None if name is None else (profile_of or built_in_profile)(name),
     )
 
 

@@ -103,7 +103,7 @@ def test_an_extra_that_is_missing_is_named(
         open_engines(load_pack(tiny_pack), "openvino").__enter__()
     assert str(caught.value) == (
         "expected the module openvino for --backend openvino; got none; "
-        "pip install 'dermedge[openvino]'"
+        "in dermedge's folder: pip install '.[openvino]'"
     )
     with open_engines(load_pack(tiny_pack), "auto") as (segmenter, _):
         assert segmenter.identity.backend == "onnx"

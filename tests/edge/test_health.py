@@ -32,14 +32,18 @@ def test_nothing_measured_is_not_zero():
 def test_n_analyses_make_n_minus_1_intervals():
     tally = Tally()
     for now_s in (10.0, 10.5, 11.0):
-        tally.add(result(frame()), {}, None, now_s)
+        tally.add(result(frame()), now_s)
     assert tally.per_second == pytest.approx(2.0)
 
 
 def test_what_a_run_contained():
     health = Health()
     for regions, age_ms in ((0, 900.0), (1, 40.0), (3, 40.0)):
-        health.frame_done(result(frame(), regions), draw_ms=2.0, present_ms=1.0, age_ms=age_ms)
+        health.analyzed(result(frame(), regions))
+        health.took(Stage.DRAW, 2.0)
+        health.took(Stage.PRESENT, 1.0)
+        health.replaced(age_ms + 33.0)
+        health.presented(age_ms)
     total = health.total
     assert (total.regions, total.most_regions) == (4, 3)
     assert total.statuses == {"ok": 2, "nothing_found": 1}
@@ -51,6 +55,7 @@ def test_what_a_run_contained():
         Stage.PRESENT: 3,
     }
     assert (total.age_ms.count, total.age_ms.maximum) == (2, 40.0)
+    assert health.newest_loop_ms() == {Stage.DRAW: 2.0, Stage.PRESENT: 1.0}
     summary = health.summary("test:0", IdGaps(), IdGaps(), "the user")
     assert "median 40 ms, p95 40 ms, max 40 ms (and 900 ms for the first frame)" in summary
 
@@ -61,8 +66,8 @@ def test_the_summary_names_no_class_without_saying_what_it_is_worth(validated: b
     answer = result(frame(), 2)
     if not validated:
         answer = dataclasses.replace(answer, reasons=(UNVALIDATED,))
-    health.frame_done(answer, draw_ms=None, present_ms=1.0, age_ms=None)
-    health.frame_done(result(frame(), 0), draw_ms=None, present_ms=1.0, age_ms=None)
+    health.analyzed(answer)
+    health.analyzed(result(frame(), 0))
     lines = health.summary("test:0", IdGaps(), IdGaps(), "the user").splitlines()
     (classes,) = [line for line in lines if line.startswith("Classes")]
     assert "NEV 1" in classes
@@ -79,7 +84,8 @@ def test_the_line_is_of_the_time_since_the_last_one(monkeypatch: pytest.MonkeyPa
         for _ in range(count):
             now_s[0] += 0.5
             taken.add(taken.seen * 3)
-            health.frame_done(result(frame()), draw_ms=None, present_ms=1.0, age_ms=age_ms)
+            health.analyzed(result(frame()))
+            health.presented(age_ms)
 
     now_s[0] += 60.0  # loading takes long and is no time of the loop
     assert health.line_when_due(put, taken) is None

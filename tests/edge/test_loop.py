@@ -14,18 +14,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from shots_for_tests import frame, result
 
+from edge import analysis_thread as analysis_module
 from edge import intake as intake_module
+from edge import presenter as presenter_module
 from edge.analysis.analyzer import Analysis
+from edge.controls import Command, Controls
 from edge.errors import InputError, ModelRefusedError, RequestError
 from edge.frame import Frame
 from edge.health import Health
-from edge.loop import run_loop
+from edge.loop import Parts, run_loop
+from edge.result import Result
+from edge.screens import group as group_module
+from edge.screens.base import Presented, Shown
+from edge.session import Frozen
 from edge.sinks.base import Shot
 from edge.stop import Stop
+from edge.trust import NoTrust
 
 PATIENCE_S = 20.0
 
@@ -50,6 +57,32 @@ class FakeSource:
         self.closed.set()
 
 
+class FakeScreen:
+    """Keeps what it is shown; ``on_show(number)`` may raise or ask to stop."""
+
+    room = None
+
+    def __init__(self, name: str = "screen", on_show: Callable[[int], object] | None = None):
+        self.name = name
+        self.shown: list[Shown] = []
+        self.opened = self.closed = 0
+        self._on_show = on_show or (lambda _: None)
+
+    def open(self) -> None:
+        self.opened += 1
+
+    def show(self, shown: Shown) -> Presented:
+        self._on_show(len(self.shown))
+        self.shown.append(shown)
+        return Presented(shown.number, time.monotonic_ns())
+
+    def poll(self) -> Presented | None:
+        return None
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 class FakeSink:
     """Keeps ids; ``on_write(number)`` may raise or say False."""
 
@@ -57,7 +90,6 @@ class FakeSink:
         self.name = name
         self.wants_drawn = True
         self.ids: list[int] = []
-        self.drawn: list[float] = []
         self.opened = self.closed = 0
         self._on_write = on_write or (lambda _: True)
 
@@ -67,8 +99,7 @@ class FakeSink:
     def write(self, shot: Shot) -> bool:
         go_on = self._on_write(len(self.ids))
         self.ids.append(shot.frame.frame_id)
-        assert shot.drawn is not None
-        self.drawn.append(float(shot.drawn.mean()))
+        assert shot.drawn is not None and shot.result.frame.id == shot.frame.frame_id
         return go_on
 
     def close(self) -> None:
@@ -99,17 +130,20 @@ class Run:
         self.health = Health()
         self.summary = ""
 
-    def __call__(self, source, *sinks, analyze=analyze, seconds=PATIENCE_S, **more) -> Run:
+    def __call__(self, source, *outputs, analyze=analyze, seconds=PATIENCE_S, **more) -> Run:
         self.stop.request_after(seconds)
         began_s = time.monotonic()
+        parts = Parts(
+            sinks=[output for output in outputs if isinstance(output, FakeSink)],
+            screens=[output for output in outputs if isinstance(output, FakeScreen)],
+            **more,
+        )
         self.summary = run_loop(
             source,
-            analyze,
-            lambda f, _: np.full_like(f.pixels, f.frame_id % 256),
-            sinks,
+            lambda captured: analyze(captured.frame),
+            parts,
             stop=self.stop,
             health=self.health,
-            **more,
         )
         assert time.monotonic() - began_s < PATIENCE_S or seconds == PATIENCE_S
         return self
@@ -125,7 +159,6 @@ def test_a_recording_is_analyzed_frame_by_frame():
     source, sink = FakeSource(recording(25), live=False), FakeSink()
     run = Run()(source, sink)
     assert sink.ids == list(range(25))
-    assert sink.drawn == list(range(25))
     assert (sink.opened, sink.closed, source.closed.is_set()) == (1, 1, True)
     assert run.exit_code == 0
     assert "ended by the source's end" in run.summary
@@ -140,8 +173,9 @@ def test_a_slow_analysis_of_a_camera_drops_frames_and_counts_them():
         time.sleep(0.05)
         return analyze(of)
 
-    sink = FakeSink(on_write=lambda number: number < 5)
-    run = Run()(FakeSource(camera()), sink, analyze=slowly)
+    sink, run = FakeSink(), Run()
+    sink._on_write = lambda number: number < 5 or run.stop.request("the user") or True
+    run(FakeSource(camera()), sink, analyze=slowly)
     assert sink.ids == sorted(set(sink.ids))
     missing = sink.ids[-1] - sink.ids[0] + 1 - len(sink.ids)
     assert missing > 0
@@ -150,16 +184,19 @@ def test_a_slow_analysis_of_a_camera_drops_frames_and_counts_them():
     )
     assert words is not None
     captured, analyzed, dropped, by_source = map(int, words.groups())
-    assert analyzed == len(sink.ids)
-    assert dropped == captured + by_source - analyzed >= missing
+    assert len(sink.ids) <= analyzed <= len(sink.ids) + 1  # one was underway at the end
+    assert dropped == captured + by_source - analyzed
+    assert captured + by_source >= missing + analyzed
     assert run.health.total.age_ms.count == len(sink.ids) - 1  # the first stands for itself
     assert run.health.total.age_ms.median >= 50.0
 
 
 def test_a_closed_window_ends_the_loop_with_0():
-    source, sink = FakeSource(camera()), FakeSink(on_write=lambda number: number < 3)
-    run = Run()(source, sink)
-    assert len(sink.ids) == 4
+    run = Run()
+    source, screen = FakeSource(camera()), FakeScreen()
+    screen._on_show = lambda number: run.stop.request("the user") if number == 3 else None
+    run(source, screen)
+    assert len(screen.shown) == 4
     assert source.closed.is_set()
     assert run.exit_code == 0
     assert "ended by the user" in run.summary
@@ -176,6 +213,281 @@ def test_a_request_from_another_thread_ends_the_loop():
     threading.Timer(0.1, run.stop.request, ("Ctrl-C", 130)).start()
     run(FakeSource(camera()), FakeSink())
     assert run.exit_code == 130
+
+
+# --- screens that come and go -------------------------------------------------------------------
+
+
+def test_a_screen_that_fails_is_opened_again_and_the_analysis_goes_on(monkeypatch, caplog):
+    monkeypatch.setattr(group_module, "RETRY_S", 0.05)
+
+    def fail(number: int) -> None:
+        if number == 2 and screen.opened == 1:
+            raise InputError("a display", got="none", next_step="plug it in")
+
+    screen, sink, run = FakeScreen(on_show=fail), FakeSink(), Run()
+    run(FakeSource(camera()), screen, sink, seconds=1.0)
+    assert screen.opened == 2 and screen.closed == 2
+    assert len(screen.shown) > 5
+    assert len(sink.ids) > 20
+    assert run.exit_code == 0  # a display is optional
+    assert "screen screen: expected a display" in run.summary
+    assert len([r for r in caplog.records if "tried again" in r.message]) == 1
+
+
+def test_a_screen_may_come_later(monkeypatch):
+    monkeypatch.setattr(group_module, "RETRY_S", 0.05)
+
+    class Late(FakeScreen):
+        def open(self) -> None:
+            super().open()
+            if self.opened < 3:
+                raise RequestError("a display", got="none", next_step="plug it in")
+
+    late, sink = Late(), FakeSink()
+    Run()(FakeSource(camera()), late, sink, seconds=1.0)
+    assert late.shown and late.opened == 3
+    assert sink.ids[0] == 0
+
+
+def test_a_screen_without_which_nobody_would_get_anything_must_open():
+    class Never(FakeScreen):
+        def open(self) -> None:
+            raise RequestError("a display", got="none", next_step="plug it in")
+
+    first = FakeScreen()
+    with pytest.raises(RequestError, match="a display"):
+        Run()(FakeSource(camera()), first, Never(), screens_must_open=True)
+    assert first.closed == 1
+
+
+# --- the live view ------------------------------------------------------------------------------
+
+
+def test_live_shows_newer_frames_than_the_analysis_gives():
+    def slowly(of: Frame) -> Analysis:
+        time.sleep(0.1)
+        return analyze(of)
+
+    screen = FakeScreen()
+    run = Run()(FakeSource(camera()), screen, analyze=slowly, view="live", seconds=1.0)
+    newer = [s for s in screen.shown if s.frame.frame_id > s.result.frame.id]
+    assert len(newer) > 3 * run.health.total.analyses
+    assert {shown.view for shown in screen.shown} == {"live"}
+    ids = [shown.frame.frame_id for shown in screen.shown]
+    assert ids == sorted(set(ids))
+    assert run.health.total.age_ms.median < 50.0
+
+
+def test_paired_shows_only_frames_with_their_own_results():
+    def slowly(of: Frame) -> Analysis:
+        time.sleep(0.03)
+        return analyze(of)
+
+    screen = FakeScreen()
+    run = Run()(FakeSource(camera()), screen, analyze=slowly, view="paired", seconds=1.0)
+    assert screen.shown
+    assert all(shown.frame.frame_id == shown.result.frame.id for shown in screen.shown)
+    worst = run.health.total.worst_age_ms
+    assert worst.median >= run.health.total.age_ms.median
+
+
+# --- the shutter --------------------------------------------------------------------------------
+
+
+class Camera(FakeSource):
+    """A live source whose frames say when their exposure began."""
+
+    def __init__(self, late_ns: int = 0) -> None:
+        super().__init__(self._frame)
+        self._late_ns = late_ns
+
+    def _frame(self, number: int) -> Frame:
+        time.sleep(0.005)
+        new = frame(number)
+        return dataclasses.replace(new, exposure_began_ns=new.captured_ns - self._late_ns)
+
+
+def press_when(controls: Controls, wish: str, condition: Callable[[], bool]) -> threading.Thread:
+    def wait() -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        while not condition() and time.monotonic() < until_s:
+            time.sleep(0.005)
+        controls.ask(wish, "test")
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_press_freezes_a_frame_exposed_after_it_until_it_is_released():
+    controls, screen, kept = Controls(), FakeScreen(), []
+
+    def keep(frozen: Frozen, press: Command) -> str:
+        kept.append((frozen, press))
+        return "K7M2"
+
+    def stills() -> list[Shown]:
+        return [shown for shown in screen.shown if shown.view == "still"]
+
+    press_when(controls, "shutter", lambda: len(screen.shown) > 5)
+    press_when(controls, "shutter", lambda: len(stills()) >= 1)
+    Run()(Camera(late_ns=20_000_000), screen, controls=controls, keep_case=keep, seconds=1.5)
+    ((frozen, press),) = kept
+    began_ns = frozen.outcome.frame.exposure_began_ns
+    assert began_ns is not None and began_ns >= press.pressed_ns
+    assert {shown.frame.frame_id for shown in stills()} == {frozen.outcome.frame.frame_id}
+    last = screen.shown[-1]
+    assert last.view != "still" and last.frame.frame_id > frozen.outcome.frame.frame_id
+    kinds = [shown.view == "still" for shown in screen.shown]
+    assert kinds.index(True) + kinds.count(True) == len(kinds) - kinds[::-1].index(True)  # in a row
+
+
+def test_a_camera_that_does_not_tell_the_exposure_gives_no_still():
+    controls, screen, kept = Controls(), FakeScreen(), []
+    press_when(controls, "freeze", lambda: len(screen.shown) > 5)
+    source = FakeSource(camera())
+    Run()(source, screen, controls=controls, keep_case=lambda *a: kept.append(a) or "", seconds=0.8)
+    assert kept == []
+    assert {shown.view for shown in screen.shown} == {"paired"}
+
+
+def test_a_source_that_can_takes_a_better_still():
+    class Better(Camera):
+        def take_still(self, pressed_ns: int) -> Frame:
+            large = frame(self.reads, (128, 96))
+            return dataclasses.replace(large, exposure_began_ns=time.monotonic_ns())
+
+    controls, screen, kept = Controls(), FakeScreen(), []
+    press_when(controls, "freeze", lambda: len(screen.shown) > 3)
+    keep = lambda frozen, press: kept.append(frozen) or "K7M2"  # noqa: E731
+    Run()(Better(), screen, controls=controls, keep_case=keep, seconds=0.8)
+    (frozen,) = kept
+    assert frozen.outcome.frame.size_wh == (128, 96)
+    assert screen.shown[-1].view == "still"  # nobody released it
+
+
+def test_a_still_that_cannot_be_had_leaves_the_live_picture():
+    class Refusing(Camera):
+        def take_still(self, pressed_ns: int) -> Frame:
+            raise no_frame(0)
+
+    controls, screen = Controls(), FakeScreen()
+    press_when(controls, "freeze", lambda: len(screen.shown) > 3)
+    Run()(Refusing(), screen, controls=controls, seconds=0.6)
+    assert {shown.view for shown in screen.shown} == {"paired"}
+    assert screen.shown[-1].frame.frame_id > 20
+
+
+def test_a_case_that_cannot_be_saved_keeps_the_still_on_the_screen(caplog):
+    def keep(frozen: Frozen, press: Command) -> str:
+        raise InputError("to write a case", got="No space left on device", next_step="export")
+
+    controls, screen = Controls(), FakeScreen()
+    press_when(controls, "freeze", lambda: len(screen.shown) > 3)
+    run = Run()(Camera(), screen, controls=controls, keep_case=keep, seconds=0.8)
+    assert screen.shown[-1].view == "still"
+    assert "No space left" in caplog.text
+    assert run.exit_code == 0
+
+
+def test_a_case_that_is_being_saved_at_the_end_is_finished():
+    done = threading.Event()
+
+    def keep(frozen: Frozen, press: Command) -> str:
+        run.stop.request("the user")
+        time.sleep(0.3)
+        done.set()
+        return "K7M2"
+
+    controls, screen, run = Controls(), FakeScreen(), Run()
+    press_when(controls, "freeze", lambda: len(screen.shown) > 3)
+    run(Camera(), screen, controls=controls, keep_case=keep)
+    assert done.is_set()
+
+
+# --- pictures that are not live -----------------------------------------------------------------
+
+
+class Doubt(NoTrust):
+    """Finds frames dead from a number on, up to another."""
+
+    def __init__(self, since: int, until: int) -> None:
+        self._since, self._until = since, until
+        self._newest = 0
+
+    def receive(self, frame: Frame) -> Frame:
+        self._newest = frame.frame_id
+        return frame
+
+    def frame_words(self, frame: Frame) -> str | None:
+        return "repeated" if self._since <= frame.frame_id < self._until else None
+
+    def not_live_words(self, now_ns: int) -> str | None:
+        return "repeated" if self._since <= self._newest < self._until else None
+
+
+@pytest.mark.parametrize("view", ["paired", "live"])
+def test_a_dead_picture_has_no_labels_on_screens_nor_in_results(monkeypatch, view: str):
+    monkeypatch.setattr(presenter_module, "NOT_LIVE_EVERY_S", 0.05)
+    seen: list[Result] = []
+    sink, screen = FakeSink(), FakeScreen()
+    sink.write = lambda shot: seen.append(shot.result) is None  # type: ignore[method-assign]
+    trust = Doubt(20, 100)
+    Run()(FakeSource(camera()), sink, screen, trust=trust, view=view, seconds=1.5)
+    dead = [shown for shown in screen.shown if shown.result.status == "no_live_image"]
+    assert dead and all(shown.result.regions is None for shown in dead)
+    assert dead[0].result.reasons == ("repeated",)
+    assert screen.shown[0].result.status == "ok" and screen.shown[-1].result.status == "ok"
+    assert {r.status for r in seen if 20 <= r.frame.id < 100} == {"no_live_image"}
+    assert {r.status for r in seen if not 20 <= r.frame.id < 100} == {"ok"}
+
+
+def test_before_the_first_frame_the_screen_says_that_there_is_none(monkeypatch):
+    monkeypatch.setattr(presenter_module, "NOT_LIVE_EVERY_S", 0.05)
+
+    class Nothing(NoTrust):
+        def not_live_words(self, now_ns: int) -> str | None:
+            return "no picture from the camera yet"
+
+    screen = FakeScreen()
+    never = threading.Event()
+    source = FakeSource(lambda _: never.wait(0.4) and None or frame(0))
+    Run()(source, screen, trust=Nothing(), seconds=0.3)
+    assert screen.shown and screen.shown[0].frame.source == "none"
+    assert screen.shown[0].result.status == "no_live_image"
+
+
+@pytest.mark.parametrize("view", ["paired", "live"])
+def test_an_analysis_that_stops_answering_takes_its_labels_off_the_picture(monkeypatch, view: str):
+    monkeypatch.setattr(presenter_module, "NOT_LIVE_EVERY_S", 0.05)
+    monkeypatch.setattr(presenter_module, "ANSWER_OVERDUE_S", 0.2)
+    monkeypatch.setattr(analysis_module, "HANG_GRACE_S", 0.2)
+    never = threading.Event()
+
+    def hang(of: Frame) -> Analysis:
+        if of.frame_id > 20:
+            never.wait(60.0)
+        return analyze(of)
+
+    screen = FakeScreen()
+    run = Run()(FakeSource(camera()), screen, analyze=hang, view=view, seconds=1.5)
+    assert screen.shown[0].result.status == "ok"
+    assert screen.shown[-1].result.status == "no_live_image"
+    assert "has not answered" in screen.shown[-1].result.reasons[0]
+    assert run.exit_code == 5 and "did not end" in run.summary
+    never.set()
+
+
+def test_a_failing_presentation_ends_everything_with_its_error():
+    class Broken(NoTrust):
+        def notices(self, now_ns: int) -> list:
+            raise ZeroDivisionError("oh")
+
+    source = FakeSource(camera())
+    with pytest.raises(ZeroDivisionError):
+        Run()(source, FakeScreen(), trust=Broken())
+    assert source.closed.is_set()
 
 
 # --- sinks that fail ----------------------------------------------------------------------------
@@ -260,7 +572,8 @@ def test_a_camera_that_recovers_is_forgiven(quick: None):
             raise no_frame(number)
         return camera()(number)
 
-    run = Run()(FakeSource(read_one), FakeSink(on_write=lambda number: number < 20))
+    run = Run()
+    run(FakeSource(read_one), FakeSink(on_write=lambda n: n < 20 or run.stop.request("x") or True))
     assert run.health.read_failures == 2
     assert "2 failed reads" in run.summary
     assert "got a torn one" in run.summary
@@ -404,12 +717,11 @@ def test_a_refused_answer_goes_to_the_sinks_and_sets_the_exit_code():
 _CHILD = """
 import sys, time
 sys.path[:0] = sys.argv[2:]
-import numpy as np
 from pathlib import Path
 from shots_for_tests import frame, result
 from edge.analysis.analyzer import Analysis
 from edge.health import Health
-from edge.loop import run_loop
+from edge.loop import Parts, run_loop
 from edge.sinks.jsonl import JsonlSink
 from edge.stop import Stop, stop_on_signals
 
@@ -427,8 +739,9 @@ class Source:
 stop = Stop()
 with stop_on_signals(stop):
     health = Health()
-    summary = run_loop(Source(), lambda f: Analysis(result(f), None), lambda f, r: f.pixels,
-                       [JsonlSink(Path(sys.argv[1]))], stop=stop, health=health)
+    parts = Parts(sinks=[JsonlSink(Path(sys.argv[1]))])
+    summary = run_loop(Source(), lambda c: Analysis(result(c.frame), None), parts, stop=stop,
+                       health=health)
 print(summary)
 sys.exit(max(health.worst_exit_code, stop.reason.exit_code))
 """

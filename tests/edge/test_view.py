@@ -1,40 +1,47 @@
+"""``auto`` looks once at how fast the analysis is, and then stays with its choice."""
+
 from __future__ import annotations
 
-import numpy as np
-from overlay_for_tests import make_result
+import logging
 
-from edge.frame import Frame
-from edge.health import Health
-from edge.overlay.layout import Room
-from edge.overlay.overlay import Overlay
-from edge.result import Stage
-from edge.view import PairedView
+import pytest
 
-SIZE_WH = (640, 480)
+from edge.view import ViewChoice
 
 
-def test_drawing_and_presenting_the_last_frame_are_among_the_stages() -> None:
-    """A latency that leaves them out looks better than what people see."""
-    health, overlay = Health(), Overlay()
-    view = PairedView(overlay, health.newest_loop_ms)
-    frame = Frame(np.full((480, 640, 3), 150, np.uint8), 0, "test:0", None, None, "file")
-    result = make_result(SIZE_WH, ())
-    shown = []
-    for _ in range(2):
-        view(frame, result)
-        assert overlay.drawn is not None
-        shown.append(dict(pair for row, _ in overlay.drawn.rows for pair in row.pairs))
-        health.frame_done(result, draw_ms=2.5, present_ms=8.2, age_ms=None)
-    assert "draw" not in shown[0] and "present" not in shown[0]
-    assert (shown[1]["draw"], shown[1]["present"]) == ("2.5", "8.2")
-    assert health.newest_loop_ms() == {Stage.DRAW: 2.5, Stage.PRESENT: 8.2}
+@pytest.mark.parametrize(("per_s", "is_live"), [(4.0, True), (9.5, True), (10.5, False)])
+def test_auto_chooses_by_the_rate_of_analyses(per_s, is_live, caplog):
+    choice = ViewChoice("auto", is_live=True)
+    with caplog.at_level(logging.INFO):
+        for number in range(100):
+            slow_start_s = 5.0 if number else 0.0  # the first analysis warms up
+            choice.outcome(100.0 + slow_start_s + number / per_s)
+    assert choice.is_live == is_live
+    assert len(caplog.records) == 1
 
 
-def test_the_picture_is_drawn_for_the_room_that_its_sink_found() -> None:
-    """Which is not known when the view is made: the window is not open yet."""
-    rooms: list[Room] = []
-    view = PairedView(Overlay(), room=lambda: rooms[-1] if rooms else None)
-    frame = Frame(np.full((480, 640, 3), 150, np.uint8), 0, "test:0", None, None, "file")
-    assert view(frame, make_result(SIZE_WH, ())).shape != (480, 800, 3)
-    rooms.append(Room((800, 480), filled=True))
-    assert view(frame, make_result(SIZE_WH, ())).shape == (480, 800, 3)
+def test_the_choice_is_not_made_before_the_warm_up_and_never_again():
+    choice = ViewChoice("auto", is_live=True)
+    for number in range(20):
+        choice.outcome(10.0 + 0.1 * number)
+        assert not choice.is_live
+    for number in range(50):
+        choice.outcome(12.0 + 0.2 * number)
+    decided = choice.is_live
+    assert decided
+    for number in range(500):
+        choice.outcome(30.0 + 0.01 * number)
+    assert choice.is_live == decided
+
+
+def test_a_recording_is_always_paired():
+    for mode in ("auto", "live", "paired"):
+        choice = ViewChoice(mode, is_live=False)
+        for number in range(50):
+            choice.outcome(float(number))
+        assert not choice.is_live
+
+
+def test_a_view_that_is_asked_for_is_there_from_the_first_picture():
+    assert ViewChoice("live", is_live=True).is_live
+    assert not ViewChoice("paired", is_live=True).is_live

@@ -148,7 +148,7 @@ def test_without_torch_one_line_names_the_extra(arguments: list[str], tmp_path: 
     )  # fmt: skip
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "pip install 'dermedge[train]'" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
 
 
 def test_list_and_show_load_neither_torch_nor_opencv() -> None:

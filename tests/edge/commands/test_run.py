@@ -112,7 +112,9 @@ def test_the_phantom_camera_into_every_kind_of_file(tiny_pack: Path, tmp_path: P
     assert {result["frame"]["captured_by"] for result in results} == {"synthetic"}
     assert played_frames(tmp_path / "out/run.webm") >= 1
     pictures = sorted(path.name for path in (tmp_path / "out/pictures").iterdir())
-    assert pictures == [f"{number:08d}.overlay.png" for number in ids[::3]]
+    # Where drawing is slower than the analysis, the newest analyzed frame is drawn.
+    drawn = [int(name.partition(".")[0]) for name in pictures]
+    assert drawn and set(drawn) <= set(ids) and len(drawn) <= 1 + len(ids) // 3
     for words in ("ended by the time given", "Frame age  median", "segment", f"ok {len(ids)}"):
         assert words in child.stdout
     regions = sum(len(result["regions"]) for result in results)
@@ -278,7 +280,9 @@ def test_a_camera_that_hangs_for_ever_delays_the_end_by_seconds_at_most(
         (("--source", "nothing.jpg"), 3, "does not exist"),
         (("--source", ""), 2, "for --source the path of a picture"),
         (("--source", "files:"), 2, "for --source the path of a picture"),
-        (("--source", "v4l2:/dev/video0"), 2, "use synthetic:, or give the path"),
+        (("--source", "argus:0"), 2, "use v4l2: for a USB camera"),
+        (("--source", "v4l2:?format=H264"), 2, "must be MJPG or YUYV"),
+        (("--source", "v4l2:/dev/no-camera"), 3, "a camera at v4l2:/dev/no-camera"),
         (("--source", "synthetic:7", "--check-config", "--backend", "tensorrt"), 2, "tensorrt"),
         (("--check-config", "--pack", "nope"), 2, "'nope'"),
         (("--check-config", "--sink", "video:run.mp4"), 2, "ends in .webm"),

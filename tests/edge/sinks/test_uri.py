@@ -6,16 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from edge.controls import Controls
 from edge.errors import RequestError
-from edge.sinks.headless import HeadlessSink
-from edge.sinks.uri import sinks_from_uris
+from edge.sinks.uri import Outputs, outputs_from_uris
+from edge.stop import Stop
+
+
+def outputs(texts, *, overwrite=True, lossless=True, source_path=None) -> Outputs:
+    return outputs_from_uris(
+        texts,
+        overwrite=overwrite,
+        lossless=lossless,
+        controls=Controls(),
+        stop=Stop(),
+        source_path=source_path,
+    )
 
 
 def made(*texts: str, overwrite: bool = False) -> list[str]:
-    return [s.name for s in sinks_from_uris(texts, overwrite=overwrite, lossless=False)]
+    there = outputs(texts, overwrite=overwrite, lossless=False)
+    return [output.name for output in (*there.screens, *there.sinks)]
 
 
-def test_the_window_comes_first_because_its_age_counts():
+def test_screens_are_apart_because_they_may_come_and_go():
     assert made("headless", "jsonl:a/b.jsonl", "window", "png:c?every=3", "video:d.webm") == [
         "window",
         "headless",
@@ -29,13 +42,16 @@ def test_a_window_takes_the_size_of_its_screen():
     assert made("window:?screen=800x480") == ["window"]
 
 
-def test_without_display_and_wish_results_are_only_counted(monkeypatch, caplog):
-    for key, value in {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "xcb"}.items():
-        monkeypatch.setenv(key, value)
-    (sink,) = sinks_from_uris((), overwrite=False, lossless=False)
-    assert isinstance(sink, HeadlessSink)
-    (record,) = caplog.records
-    assert "no window, because of" in record.getMessage()
+def test_without_a_wish_a_window_that_may_come_later():
+    there = outputs(())
+    assert [screen.name for screen in there.screens] == ["window"]
+    assert there.sinks == () and not there.screens_must_open
+
+
+def test_a_screen_alone_must_open_and_beside_a_sink_may_come_later():
+    assert outputs(["window"]).screens_must_open
+    assert outputs(["screen:HDMI-A-1"]).screens_must_open
+    assert not outputs(["window", "headless"]).screens_must_open
 
 
 @pytest.mark.parametrize(
@@ -83,19 +99,17 @@ def test_an_earlier_run_is_kept(tmp_path: Path):
 def test_no_sink_writes_over_the_source_or_around_it(tmp_path: Path, text: str):
     source = tmp_path / "in" / "clip.webm"
     with pytest.raises(RequestError, match="apart from the source"):
-        sinks_from_uris([text.format(tmp_path)], overwrite=True, lossless=True, source_path=source)
+        outputs([text.format(tmp_path)], source_path=source)
     (tmp_path / "in").mkdir()
     source.touch()
     with pytest.raises(RequestError, match="apart from the source"):
         folder = source.parent
-        sinks_from_uris([f"video:{source}"], overwrite=True, lossless=True, source_path=folder)
+        outputs([f"video:{source}"], source_path=folder)
     (tmp_path / "link").symlink_to(source)
     with pytest.raises(RequestError, match="apart from the source"):
-        sinks_from_uris(
-            [f"jsonl:{tmp_path}/link"], overwrite=True, lossless=True, source_path=folder
-        )
+        outputs([f"jsonl:{tmp_path}/link"], source_path=folder)
     beside = [f"jsonl:{tmp_path}/in/clip.jsonl", f"png:{tmp_path}/in/seen"]
-    assert sinks_from_uris(beside, overwrite=True, lossless=True, source_path=source)
+    assert outputs(beside, source_path=source)
 
 
 def test_overlays_that_the_source_reads_are_not_replaced(tmp_path: Path):
@@ -104,8 +118,7 @@ def test_overlays_that_the_source_reads_are_not_replaced(tmp_path: Path):
     (tmp_path / "in" / "seen" / "00000000.overlay.png").touch()
 
     def sinks(text: str) -> object:
-        source = tmp_path / "in"
-        return sinks_from_uris([text], overwrite=True, lossless=True, source_path=source)
+        return outputs([text], source_path=tmp_path / "in").sinks
 
     with pytest.raises(RequestError, match="apart from the source"):
         sinks(f"png:{tmp_path}/in/seen")
@@ -116,8 +129,6 @@ def test_a_link_to_itself_is_no_place_and_stops_no_other(tmp_path: Path):
     (tmp_path / "loop.webm").symlink_to("loop.webm")
     (tmp_path / "a.jpg").touch()
     for text in (f"jsonl:{tmp_path}/run.jsonl", f"jsonl:{tmp_path.parent}/loop"):
-        assert sinks_from_uris([text], overwrite=True, lossless=True, source_path=tmp_path)
+        assert outputs([text], source_path=tmp_path)
     with pytest.raises(RequestError, match="apart from the source"):
-        sinks_from_uris(
-            [f"video:{tmp_path}/loop.webm"], overwrite=True, lossless=True, source_path=tmp_path
-        )
+        outputs([f"video:{tmp_path}/loop.webm"], source_path=tmp_path)

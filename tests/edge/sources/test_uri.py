@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from edge.errors import InputError, RequestError
+from edge.sources.base import TakesStills
 from edge.sources.files import FilesSource
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import source_from_uri
+from edge.sources.v4l2 import V4l2Source
+from edge.sources.v4l2_controls import ColourProfile
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,56 @@ def test_synthetic(text: str, name: str):
     assert source.is_live
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("v4l2", "v4l2:"),
+        ("v4l2:", "v4l2:"),
+        ("v4l2:/dev/video0", "v4l2:/dev/video0"),
+        ("v4l2:usb-0ac8:0345:SN1@1-1.2:1.0?size=1280x720", "v4l2:usb-0ac8:0345:SN1@1-1.2:1.0"),
+        ("v4l2:?size=640x480&fps=25&format=YUYV&still=2592x1944&profile=hold", "v4l2:"),
+    ],
+)
+def test_v4l2(text: str, name: str):
+    source = source_from_uri(text)
+    assert isinstance(source, V4l2Source)
+    assert isinstance(source, TakesStills)
+    assert source.name == name
+    assert source.is_live
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("v4l2:?format=H264", "option format that must be MJPG or YUYV"),
+        ("v4l2:?size=1280", "WIDTHxHEIGHT"),
+        ("v4l2:?fps=0", "fps"),
+        ("v4l2:?profile=ring", "the colour profile hold; got 'ring'"),
+        ("v4l2:?zoom=2", "'zoom'"),
+    ],
+)
+def test_options_of_v4l2(text: str, words: str):
+    with pytest.raises(RequestError, match=words):
+        source_from_uri(text)
+
+
+def test_v4l2_is_for_linux(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(RequestError, match=r"64-bit Linux .*win32"):
+        source_from_uri("v4l2:")
+
+
+def test_profiles_can_come_from_elsewhere():
+    asked = []
+
+    def profile_of(name: str) -> ColourProfile:
+        asked.append(name)
+        return ColourProfile(name)
+
+    source_from_uri("v4l2:?profile=ring.toml", v4l2_profile=profile_of)
+    assert asked == ["ring.toml"]
+
+
 @pytest.mark.parametrize("prefix", ["", "files:"])
 @pytest.mark.parametrize("name", ["plain.png", "synth?x=1.png", "ab:cd.png", "Bilder ä"])
 def test_any_path_that_exists_is_files(tmp_path: Path, monkeypatch, prefix: str, name: str):
@@ -44,9 +97,7 @@ def test_a_path_that_is_not_there_is_an_input_error(text: str):
         source_from_uri(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["v4l2:/dev/video0", "argus:0", "picamera2:0", "rtsp:x", "synthetic:-1", "", "files:"]
-)
+@pytest.mark.parametrize("text", ["argus:0", "picamera2:0", "rtsp:x", "synthetic:-1", "", "files:"])
 def test_what_there_is_not_names_what_there_is(text: str):
     with pytest.raises(RequestError, match=r"synthetic:"):
         source_from_uri(text)

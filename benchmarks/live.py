@@ -1,0 +1,270 @@
+"""The live loop in real time: age of what is shown, memory, CPU: ``python -m benchmarks.live``.
+
+    python -m benchmarks.live [--minutes M] [--config NAME ...] [--view paired|live] [--check]
+
+A camera of 30 pictures per second at 1280x720 (phantoms, drawn before the clock starts), the
+released pack, and one configuration after another:
+
+headless     results are counted, nothing is drawn
+jsonl        every Result is written as a JSON line
+screen       a screen in this process that takes each picture and shows it nowhere
+
+The CPU "outside the models" is that of Python's own threads (source, analysis, presentation) less
+what the analysis thread spends inside the two inference calls; the threads that ONNX Runtime starts
+are not counted. Drawing the phantoms is not part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.analysis.analyzer import Analyzer
+from edge.compose import open_engines
+from edge.engines.base import Engine
+from edge.frame import Frame
+from edge.health import Health
+from edge.loop import Parts, run_loop
+from edge.result import Stage
+from edge.screens.base import Presented, Shown
+from edge.sinks.base import Sink
+from edge.stop import Stop
+from edge.trust import NoTrust
+from models.manifest import Pack, find_pack
+from models.phantom import PhantomCamera
+
+SIZE_WH, FPS, PICTURES = (1280, 720), 30.0, 45
+CONFIGS = ("headless", "jsonl", "screen")
+
+HEADLESS_CORE_MAX = 0.15
+PAIRED_ANALYSES = 1.15
+"""The p99 of the age may be a capture interval and this many p99 of the analysis."""
+
+WARM_UP_S = 5.0
+
+
+class Playback:
+    """A live camera that plays drawn pictures to and fro; a frame is never copied."""
+
+    name, is_live = "playback:30", True
+
+    def __init__(self, pictures: list[NDArray[np.uint8]]) -> None:
+        self._pictures = pictures + pictures[-2:0:-1]
+        self._closed = threading.Event()
+        self._index = -1
+        self._first_ns = 0
+
+    def open(self) -> None:
+        """Start the clock."""
+        self._first_ns = time.monotonic_ns()
+
+    def read(self) -> Frame | None:
+        """The newest exposure."""
+        now_index = int((time.monotonic_ns() - self._first_ns) * FPS / 1e9)
+        self._index = max(now_index, self._index + 1)
+        captured_ns = self._first_ns + round(self._index * 1e9 / FPS)
+        if self._closed.wait(max(0.0, (captured_ns - time.monotonic_ns()) / 1e9)):
+            return None
+        pixels = self._pictures[self._index % len(self._pictures)]
+        return Frame(
+            pixels, self._index, self.name, captured_ns, "monotonic", "synthetic",
+            exposure_began_ns=captured_ns,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End a waiting read."""
+        self._closed.set()
+
+
+class TimedEngine:
+    """An engine whose calls are measured on the thread that makes them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.identity, self.input_size_wh = engine.identity, engine.input_size_wh
+        self.max_batch = engine.max_batch
+        self.cpu_s = 0.0
+
+    def infer(self, inputs):  # type: ignore[no-untyped-def]
+        """As the engine."""
+        began_s = time.thread_time()
+        try:
+            return self._engine.infer(inputs)
+        finally:
+            self.cpu_s += time.thread_time() - began_s
+
+
+class NullScreen:
+    """Shows every picture at once, nowhere."""
+
+    name, room = "null", None
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+    def show(self, shown: Shown) -> Presented:
+        """Shown, they say."""
+        return Presented(shown.number, time.monotonic_ns())
+
+    def poll(self) -> None:
+        """Nobody does anything."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass
+class Measured(NoTrust):
+    """Ages, with the instant of each, and memory now and then."""
+
+    ages: list[tuple[float, float]] = field(default_factory=list)
+    rss_mb: list[float] = field(default_factory=list)
+
+    def shown(self, age_ms: float, now_ns: int) -> None:
+        """Keep an age."""
+        if not self.ages or now_ns / 1e9 - self.ages[-1][0] > 0.0:
+            self.ages.append((now_ns / 1e9, age_ms))
+        if len(self.ages) % 100 == 0:
+            self.rss_mb.append(resident_mb())
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def python_threads_cpu_s() -> float:
+    """CPU of the threads that Python knows, in seconds."""
+    total = 0.0
+    for thread in threading.enumerate():
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
+            total += int(stat.split()[0]) / 1e9
+    return total
+
+
+@contextlib.contextmanager
+def sinks_of(config: str, folder: Path) -> Iterator[list[Sink]]:
+    """The sinks of a configuration."""
+    if config == "jsonl":
+        from edge.sinks.jsonl import JsonlSink
+
+        yield [JsonlSink(folder / "run.jsonl")]
+    else:
+        yield []
+
+
+def measure(
+    config: str, pack: Pack, pictures: list[NDArray[np.uint8]], view: str, seconds: float
+) -> bool:
+    """Run one configuration and print its line; false where a limit is passed."""
+    health, stop, trust = Health(3600.0), Stop(), Measured()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sinks_of(config, Path(folder)) as sinks,
+        open_engines(pack) as engines,
+    ):
+        timed = [TimedEngine(engine) for engine in engines]
+        analyzer = Analyzer(*timed, pack)  # type: ignore[arg-type]
+        screens = [NullScreen()] if config == "screen" else []
+        used: list[tuple[float, float]] = []
+        threading.Thread(
+            target=_watch, args=(stop, timed, used, seconds), name="watch", daemon=True
+        ).start()
+        run_loop(
+            Playback(pictures),
+            lambda captured: analyzer.analyze(captured.frame),
+            Parts(sinks=sinks, screens=screens, view=view, trust=trust),  # type: ignore[arg-type]
+            stop=stop,
+            health=health,
+        )
+    return _report(config, health, trust, used)
+
+
+def _watch(
+    stop: Stop, engines: list[TimedEngine], used: list[tuple[float, float]], seconds: float
+) -> None:
+    """Take the CPU between the end of the warm-up and the end, then ask everybody to stop."""
+    stop.wait(WARM_UP_S)
+    for wait_s in (0.0, seconds):
+        stop.wait(wait_s)
+        inside_s = sum(engine.cpu_s for engine in engines)
+        used.append((time.monotonic(), python_threads_cpu_s() - inside_s))
+    stop.request("the time given")
+
+
+def _report(config: str, health: Health, trust: Measured, used: list[tuple[float, float]]) -> bool:
+    core = (used[1][1] - used[0][1]) / (used[1][0] - used[0][0])
+    ages = np.array([age for age in trust.ages if age[0] >= used[0][0]])
+    slope, error = slope_ms_per_min(ages)
+    p99_ms = float(np.percentile(ages[:, 1], 99))
+    analysis = health.total.stages[Stage.TOTAL]
+    limit_ms = 1000.0 / FPS + PAIRED_ANALYSES * float(np.percentile(list(analysis._values), 99))
+    rss = trust.rss_mb[len(trust.rss_mb) // 4 :] or [resident_mb()]
+    print(
+        f"{config:<10}{health.total.per_second:>7.1f}{np.median(ages[:, 1]):>9.0f}{p99_ms:>8.0f}"
+        f"{limit_ms:>8.0f}{slope:>9.2f} ± {error:<5.2f}{core:>8.1%}"
+        f"{rss[0]:>8.0f} ->{rss[-1]:>5.0f}",
+        flush=True,
+    )
+    flat = abs(slope) <= 3.0 * error or abs(slope) < 0.5
+    return flat and p99_ms <= limit_ms and (config != "headless" or core <= HEADLESS_CORE_MAX)
+
+
+def slope_ms_per_min(ages: NDArray[np.float64]) -> tuple[float, float]:
+    """Least squares slope of the age over time, and its standard error from blocks of ten seconds.
+
+    Ages one after another are not independent, so the error is that of the means of blocks.
+    """
+    minutes, ms = (ages[:, 0] - ages[0, 0]) / 60.0, ages[:, 1]
+    blocks = np.floor(minutes * 6.0).astype(int)
+    means = np.array(
+        [(minutes[blocks == b].mean(), ms[blocks == b].mean()) for b in np.unique(blocks)]
+    )
+    if len(means) < 4:
+        return float(np.polyfit(minutes, ms, 1)[0]), float("inf")
+    (slope, _), covariance = np.polyfit(means[:, 0], means[:, 1], 1, cov=True)
+    return float(slope), float(np.sqrt(covariance[0, 0]))
+
+
+def main() -> int:
+    """Print a line for each configuration; 1 with ``--check`` where a limit is passed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pack", default="reference")
+    parser.add_argument("--minutes", type=float, default=0.5)
+    parser.add_argument("--config", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--view", choices=("paired", "live"), default="paired")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    camera = PhantomCamera(7, SIZE_WH, FPS)
+    pictures = [camera.frame(index).pixels for index in range(PICTURES)]
+    print(
+        f"{SIZE_WH[0]}x{SIZE_WH[1]} at {FPS:g} fps, view {arguments.view}, "
+        f"{arguments.minutes:g} min"
+    )
+    print(
+        f"{'':<10}{'per s':>7}{'age ms':>9}{'p99':>8}{'limit':>8}{'ms/min':>9}{'':8}"
+        f"{'core':>8}{'MB':>8}"
+    )
+    kept = [
+        measure(config, find_pack(arguments.pack), pictures, arguments.view, 60 * arguments.minutes)
+        for config in arguments.config
+    ]
+    return int(arguments.check and not all(kept))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""All screens of a run as one: one that fails is closed and opened again later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+
+from edge.health import Health
+from edge.overlay.layout import Room
+from edge.screens.base import Presented, Screen, Shown
+
+RETRY_S, RETRY_AT_MOST_S = 5.0, 60.0
+"""Pause before a screen that could not be opened, or failed, is tried again; it doubles each time
+that this fails."""
+
+OPENING_GRACE_S = 1.0
+"""How long the end of the program waits for a screen that is just being opened."""
+
+_log = logging.getLogger("dermedge.screen")
+
+
+class ScreenGroup:
+    """Opens, feeds and closes screens; use it in a ``with`` statement.
+
+    A display is optional: it may come later, go, and come back. One that is away is tried again now
+    and then, on a thread of its own, and the first failure of each kind of words is logged.
+
+    Args:
+        screens: Not yet open. The first one that says when a picture was seen gives the frame age.
+        health: Told about screens that fail while running.
+        must_open: Fail where one cannot be opened at the start, instead of trying again.
+    """
+
+    def __init__(
+        self, screens: Sequence[Screen], health: Health, *, must_open: bool = False
+    ) -> None:
+        self._screens = [_Slot(screen) for screen in screens]
+        self._health = health
+        self._must_open = must_open
+
+    def __enter__(self) -> ScreenGroup:
+        """Open all screens.
+
+        Raises:
+            DermedgeError: With ``must_open``, one cannot start; those opened before are closed.
+        """
+        for slot in self._screens:
+            try:
+                self._open(slot)
+            except BaseException:
+                self.close()
+                raise
+        self._must_open = False
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def are_there(self) -> bool:
+        """True where at least one screen is open."""
+        return any(slot.is_open for slot in self._screens)
+
+    @property
+    def room(self) -> Room | None:
+        """What the first screen wants that wants a size; ``None`` where none does."""
+        rooms = (slot.screen.room for slot in self._screens if slot.is_open)
+        return next((room for room in rooms if room is not None), None)
+
+    def poll(self) -> Presented | None:
+        """Hear what users do at open screens, and try those that are away where it is time to.
+
+        Returns:
+            As :meth:`show`.
+        """
+        first: Presented | None = None
+        for slot in self._screens:
+            if slot.opening is not None:
+                self._finish_opening(slot)
+            elif not slot.is_open and time.monotonic() >= slot.retry_s:
+                slot.opening = threading.Thread(
+                    target=self._try, args=(slot,), name=f"open-{slot.screen.name}", daemon=True
+                )
+                slot.opening.start()
+            elif slot.is_open:
+                first = self._asked(slot, slot.screen.poll, first)
+        return first
+
+    def show(self, shown: Shown) -> Presented | None:
+        """Show a picture on every open screen.
+
+        Returns:
+            What the first screen that knows says it has shown last.
+        """
+        first: Presented | None = None
+        for slot in self._screens:
+            if slot.is_open:
+                first = self._asked(slot, partial(slot.screen.show, shown), first)
+        return first
+
+    def close(self) -> None:
+        """Close all; twice is harmless."""
+        for slot in reversed(self._screens):
+            if slot.opening is not None:
+                slot.opening.join(OPENING_GRACE_S)
+            self._close(slot)
+
+    def _asked(
+        self, slot: _Slot, ask: Callable[[], Presented | None], first: Presented | None
+    ) -> Presented | None:
+        try:
+            presented = ask()
+        except Exception as error:  # reported; a display never stops the camera
+            self._away(slot, error)
+            return first
+        return first or presented
+
+    def _open(self, slot: _Slot) -> None:
+        self._try(slot)
+        if slot.error is not None and self._must_open:
+            raise slot.error
+        self._finish_opening(slot)
+
+    def _try(self, slot: _Slot) -> None:
+        slot.error = None
+        try:
+            slot.screen.open()
+        except Exception as error:  # a broken display library is a display that is away
+            slot.error = error
+
+    def _finish_opening(self, slot: _Slot) -> None:
+        if slot.opening is not None and slot.opening.is_alive():
+            return
+        slot.opening = None
+        if slot.error is not None:
+            self._away(slot, slot.error)
+            return
+        if slot.said is not None:
+            _log.info("screen %s: open again", slot.screen.name)
+        slot.is_open, slot.said, slot.pause_s = True, None, RETRY_S
+
+    def _away(self, slot: _Slot, error: Exception) -> None:
+        was_open, words = slot.is_open, str(error)
+        self._close(slot)
+        slot.retry_s = time.monotonic() + slot.pause_s
+        slot.pause_s = min(RETRY_AT_MOST_S, 2.0 * slot.pause_s)
+        if was_open:
+            self._health.note(f"screen {slot.screen.name}", error)
+        if words != slot.said:
+            slot.said = words
+            _log.warning("screen %s: %s; it is tried again now and then", slot.screen.name, words)
+
+    def _close(self, slot: _Slot) -> None:
+        slot.is_open = False
+        try:
+            slot.screen.close()
+        except Exception as error:  # nothing is lost by it: pictures are not kept there
+            _log.debug("closing screen %s: %s", slot.screen.name, error)
+
+
+class _Slot:
+    """A screen, whether it is open, when to try it again, and what was last said about it."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.is_open = False
+        self.retry_s = 0.0
+        self.pause_s = RETRY_S
+        self.opening: threading.Thread | None = None
+        self.error: Exception | None = None
+        self.said: str | None = None

@@ -1,0 +1,168 @@
+"""Aim, freeze, read, keep, go on: what a press does, and where the device is in it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.analysis_thread import Outcome
+from edge.controls import Command, Controls
+from edge.errors import DermedgeError
+from edge.intake import STILL_PATIENCE_S
+from edge.overlay.notices import Notice
+
+SessionState = Literal["live", "freezing", "frozen"]
+
+SAID_FOR_S = 6.0
+"""How long words about a still that could not be had stay on the screen."""
+
+_ANALYSIS_PATIENCE_S = 10.0
+"""A still that is neither there nor given up after this beyond its own patience never comes."""
+
+AskStill = Callable[[Command, Callable[[str], None]], None]
+
+_log = logging.getLogger("dermedge.shutter")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The still that is held, and the picture of it with its overlay."""
+
+    outcome: Outcome
+    picture: NDArray[np.uint8]
+
+
+KeepCase = Callable[[Frozen, Command], str]
+"""Saves a frozen still and gives its case code; called on a thread of its own.
+
+Raises:
+    DermedgeError: It could not be saved; nothing half is left.
+"""
+
+
+class Session:
+    """The shutter's three states. All but the saving happens on the presentation thread.
+
+    Args:
+        controls: Where wishes come from.
+        ask_still: Asks the source for a still, as :meth:`edge.intake.Intake.ask_still`.
+        go_on: Lets the analysis go on once a still is released.
+        keep_case: Saves stills; ``None`` where no folder is configured.
+        wake: Set when something has changed on another thread.
+    """
+
+    def __init__(
+        self,
+        controls: Controls,
+        ask_still: AskStill,
+        go_on: Callable[[], None],
+        keep_case: KeepCase | None,
+        wake: threading.Event,
+    ) -> None:
+        self.state: SessionState = "live"
+        self.frozen: Frozen | None = None
+        self.case_code: str | None = None
+        """Of the still that is held, once it is saved."""
+        self._controls = controls
+        self._ask_still = ask_still
+        self._go_on = go_on
+        self._keep_case = keep_case
+        self._wake = wake
+        self._press: Command | None = None
+        self._saving: threading.Thread | None = None
+        self._words: Notice | None = None
+        self._words_until_s = 0.0
+
+    def turn(self) -> bool:
+        """Follow the wishes that have come; True where the state has changed."""
+        before = self.state
+        while (command := self._controls.next()) is not None:
+            if self.state == "live" and command.wish in ("shutter", "freeze"):
+                self._freeze(command)
+            elif self.state == "frozen" and command.wish in ("shutter", "release"):
+                self._release()
+        if self.state == "freezing" and self._press is not None:
+            waited_s = (time.monotonic_ns() - self._press.pressed_ns) / 1e9
+            if waited_s > STILL_PATIENCE_S + _ANALYSIS_PATIENCE_S:
+                self._no_still("the camera or the analysis does not answer")
+        return self.state != before
+
+    def froze(self, frozen: Frozen) -> None:
+        """Hold an analyzed still, and save it."""
+        press = frozen.outcome.press
+        if self.state != "freezing" or press is None:  # given up in the meantime
+            self._go_on()
+            return
+        self.state, self.frozen, self.case_code, self._words = "frozen", frozen, None, None
+        if self._keep_case is not None:
+            self._saving = threading.Thread(
+                target=self._save, args=(self._keep_case, frozen, press), name="case", daemon=True
+            )
+            self._saving.start()
+
+    def close(self, patience_s: float = 10.0) -> bool:
+        """Wait for a case that is being saved; False where it did not end in time."""
+        if self._saving is None:
+            return True
+        self._saving.join(patience_s)
+        return not self._saving.is_alive()
+
+    def notices(self) -> list[Notice]:
+        """What to say about the shutter now."""
+        if self.state == "freezing":
+            return [Notice("Taking a still: hold still", "prompt")]
+        words = self._words
+        if self.state == "frozen":
+            held = Notice("FROZEN: press again to go on", "info")
+            if words is None:
+                text = "Saving ..." if self._keep_case else "Not saved: no case folder is set"
+                words = Notice(text, "info")
+            return [held, words]
+        if words is not None and time.monotonic() < self._words_until_s:
+            return [words]
+        return []
+
+    def _freeze(self, command: Command) -> None:
+        if self._saving is not None and self._saving.is_alive():
+            self._say("Still saving the last one", "prompt")
+            return
+        self.state, self._press, self._words = "freezing", command, None
+        self._ask_still(command, self._no_still)
+        _log.info("shutter: pressed (%s)", command.origin)
+
+    def _release(self) -> None:
+        self.state, self.frozen, self._press = "live", None, None
+        if self._words is not None:  # saved as, or why not: somebody may not have read it yet
+            self._words_until_s = time.monotonic() + SAID_FOR_S
+        self._go_on()
+
+    def _no_still(self, words: str) -> None:
+        self.state, self._press = "live", None
+        self._say(f"No still: {words}", "alarm")
+        self._wake.set()
+
+    def _save(self, keep_case: KeepCase, frozen: Frozen, press: Command) -> None:
+        try:
+            code = keep_case(frozen, press)
+        except DermedgeError as error:
+            _log.error("case: not saved: %s", error)
+            self._say(f"NOT SAVED: {error.got}", "alarm")
+        except Exception as error:
+            _log.exception("case: not saved")
+            self._say(f"NOT SAVED: {error}", "alarm")
+        else:
+            self.case_code = code
+            _log.info("case: saved as %s", code)
+            self._say(f"Saved as case {code}", "info")
+        self._wake.set()
+
+    def _say(self, text: str, level: Literal["info", "prompt", "alarm"]) -> None:
+        self._words = Notice(text, level)
+        self._words_until_s = time.monotonic() + SAID_FOR_S

@@ -1,0 +1,324 @@
+"""Camera controls: what there is, reading and setting them, and holding colour by a profile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edge.errors import RequestError
+from edge.sources import v4l2_abi as abi
+from edge.sources.v4l2_device import Device, is_gone
+
+Matter = Literal["exposure", "gain", "white_balance"]
+MATTERS: tuple[Matter, ...] = ("exposure", "gain", "white_balance")
+
+_IDS = {
+    "brightness": abi.V4L2_CID_BRIGHTNESS,
+    "contrast": abi.V4L2_CID_CONTRAST,
+    "saturation": abi.V4L2_CID_SATURATION,
+    "hue": abi.V4L2_CID_HUE,
+    "hue_auto": abi.V4L2_CID_HUE_AUTO,
+    "gamma": abi.V4L2_CID_GAMMA,
+    "sharpness": abi.V4L2_CID_SHARPNESS,
+    "backlight_compensation": abi.V4L2_CID_BACKLIGHT_COMPENSATION,
+    "power_line_frequency": abi.V4L2_CID_POWER_LINE_FREQUENCY,
+    "auto_exposure": abi.V4L2_CID_EXPOSURE_AUTO,
+    "exposure_time_absolute": abi.V4L2_CID_EXPOSURE_ABSOLUTE,
+    "exposure_dynamic_framerate": abi.V4L2_CID_EXPOSURE_AUTO_PRIORITY,
+    "exposure": abi.V4L2_CID_EXPOSURE,
+    "gain_automatic": abi.V4L2_CID_AUTOGAIN,
+    "gain": abi.V4L2_CID_GAIN,
+    "analogue_gain": abi.V4L2_CID_ANALOGUE_GAIN,
+    "digital_gain": abi.V4L2_CID_DIGITAL_GAIN,
+    "iso_sensitivity_auto": abi.V4L2_CID_ISO_SENSITIVITY_AUTO,
+    "iso_sensitivity": abi.V4L2_CID_ISO_SENSITIVITY,
+    "white_balance_automatic": abi.V4L2_CID_AUTO_WHITE_BALANCE,
+    "white_balance_temperature": abi.V4L2_CID_WHITE_BALANCE_TEMPERATURE,
+    "red_balance": abi.V4L2_CID_RED_BALANCE,
+    "blue_balance": abi.V4L2_CID_BLUE_BALANCE,
+}
+"""Our names, those of Linux 6 and ``v4l2-ctl``, whatever an older driver calls the control."""
+
+_OLD_NAMES = {
+    "exposure_auto": "auto_exposure",
+    "exposure_absolute": "exposure_time_absolute",
+    "exposure_auto_priority": "exposure_dynamic_framerate",
+    "autogain": "gain_automatic",
+    "white_balance_temperature_auto": "white_balance_automatic",
+}
+
+_MANUAL: Mapping[str, tuple[str, int]] = {
+    "exposure_time_absolute": ("auto_exposure", abi.V4L2_EXPOSURE_MANUAL),
+    "exposure": ("auto_exposure", abi.V4L2_EXPOSURE_MANUAL),
+    "gain": ("gain_automatic", 0),
+    "analogue_gain": ("gain_automatic", 0),
+    "iso_sensitivity": ("iso_sensitivity_auto", 0),
+    "white_balance_temperature": ("white_balance_automatic", 0),
+    "red_balance": ("white_balance_automatic", 0),
+    "blue_balance": ("white_balance_automatic", 0),
+    "hue": ("hue_auto", 0),
+}
+"""Which automatic must be off, and how, for a control to stay where it is set."""
+
+_OF_MATTER: Mapping[Matter, tuple[str, ...]] = {
+    "exposure": ("exposure_time_absolute", "exposure"),
+    "gain": ("gain", "analogue_gain", "digital_gain", "iso_sensitivity"),
+    "white_balance": ("white_balance_temperature", "red_balance", "blue_balance"),
+}
+
+_COLOURS = (
+    "auto_exposure",
+    "gain_automatic",
+    "digital_gain",
+    "white_balance_automatic",
+    "power_line_frequency",
+)
+
+_NUMBERS = frozenset(
+    {
+        abi.V4L2_CTRL_TYPE_INTEGER,
+        abi.V4L2_CTRL_TYPE_BOOLEAN,
+        abi.V4L2_CTRL_TYPE_MENU,
+        abi.V4L2_CTRL_TYPE_INTEGER_MENU,
+    }
+)
+
+
+_HELD: Mapping[str, int | Literal["hold"]] = {
+    "exposure_dynamic_framerate": 0,
+    **{name: "hold" for names in _OF_MATTER.values() for name in names},
+}
+"""What is held where a profile says nothing else."""
+
+
+@dataclass(frozen=True)
+class ColourProfile:
+    """What is to be held, under a name that every frame carries.
+
+    Attributes:
+        name: As in ``profile=NAME``.
+        controls: Control name to its value in the driver's units, or ``"hold"``: the value that the
+            camera's automatic has come to. Exposure, gain and white balance are held whether named
+            or not, and what moves them by itself is switched off. Controls that a camera lacks are
+            passed over.
+        settle_s: So long the automatics may work before ``"hold"`` takes their values.
+        matters: What must be held for colours to be comparable. A camera that has, say, no gain to
+            set counts as not locked, unless its profile leaves ``gain`` out because somebody knows
+            that it is fixed.
+    """
+
+    name: str
+    controls: Mapping[str, int | Literal["hold"]] = field(default_factory=dict)
+    settle_s: float = 2.0
+    matters: tuple[Matter, ...] = MATTERS
+
+
+HOLD = ColourProfile("hold")
+
+
+def built_in_profile(name: str) -> ColourProfile:
+    """The profile that is there without any file: ``hold``.
+
+    Raises:
+        RequestError: Another name.
+    """
+    if name != HOLD.name:
+        raise RequestError(
+            f"the colour profile {HOLD.name}", got=repr(name), next_step="use it, or leave it out"
+        )
+    return HOLD
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control that a camera has: its number, bounds and V4L2_CTRL_FLAG_*."""
+
+    number: int
+    minimum: int
+    maximum: int
+    flags: int
+
+
+class Controls:
+    """The numeric controls of an open camera by name.
+
+    Args:
+        device: An open node; it is asked at once.
+
+    Raises:
+        OSError: The camera is gone.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._controls = dict(_enumerate(device))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._controls
+
+    def get(self, name: str) -> int | None:
+        """The value of a control, or ``None`` where there is none or it cannot be read.
+
+        Raises:
+            OSError: The camera is gone.
+        """
+        control = self._controls.get(name)
+        if control is None or control.flags & abi.V4L2_CTRL_FLAG_WRITE_ONLY:
+            return None
+        try:
+            return self._exchange(abi.VIDIOC_G_EXT_CTRLS, control, 0)
+        except OSError as error:
+            if is_gone(error):
+                raise
+            return None
+
+    def set(self, name: str, value: int) -> bool:
+        """Set a control and read it back.
+
+        Returns:
+            True where the camera has it and now says the same value.
+
+        Raises:
+            OSError: The camera is gone.
+        """
+        control = self._controls.get(name)
+        if control is None or not control.minimum <= value <= control.maximum:
+            return False
+        try:
+            self._exchange(abi.VIDIOC_S_EXT_CTRLS, control, value)
+        except OSError as error:
+            if is_gone(error):
+                raise
+            return False  # read-only, grabbed or refused by the camera
+        return self.get(name) == value
+
+    def _exchange(self, request: int, control: Control, value: int) -> int:
+        one = (abi.ExtControl * 1)()
+        one[0].id, one[0].value = control.number, value
+        controls = abi.ExtControls(which=abi.V4L2_CTRL_WHICH_CUR_VAL, count=1, controls=one)
+        self._device.call(request, controls)
+        return int(one[0].value)
+
+
+def _enumerate(device: Device) -> list[tuple[str, Control]]:
+    found: list[tuple[str, Control]] = []
+    known = {number: name for name, number in _IDS.items()}
+    query = abi.QueryExtControl(id=abi.V4L2_CTRL_FLAG_NEXT_CTRL)
+    while True:
+        try:
+            device.call(abi.VIDIOC_QUERY_EXT_CTRL, query)
+        except OSError as error:
+            if is_gone(error):
+                raise
+            return found
+        number = int(query.id)
+        if query.type in _NUMBERS and not query.flags & abi.V4L2_CTRL_FLAG_DISABLED:
+            name = known.get(number) or plain_name(query.name.decode("utf-8", "replace"))
+            control = Control(number, int(query.minimum), int(query.maximum), int(query.flags))
+            found.append((name, control))
+        query = abi.QueryExtControl(id=number | abi.V4L2_CTRL_FLAG_NEXT_CTRL)
+
+
+def plain_name(text: str) -> str:
+    """``exposure_time_absolute`` of "Exposure Time, Absolute", as ``v4l2-ctl`` writes names."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return _OLD_NAMES.get(name, name)
+
+
+class ColourLock:
+    """Brings a camera into a profile, and says what of it holds.
+
+    What ``hold`` found is remembered: a camera that was unplugged comes back to the same values,
+    not to new ones.
+
+    A camera that answers something else than the value which its automatic uses cannot be seen
+    through; its picture changes at the moment of the lock, and the judgement of drift by the
+    picture sees it.
+
+    Args:
+        profile: What to hold, or ``None``: nothing is set, and nothing counts as held.
+    """
+
+    def __init__(self, profile: ColourProfile | None) -> None:
+        self.profile = profile
+        self.applied = False
+        self._wanted: dict[str, int] = {}  # what is to stay, automatics included
+        self._held: dict[str, bool] = {}  # which of it did when last looked at
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Names of the controls that matter to colours, and of those that the profile names."""
+        return tuple(dict.fromkeys((*_MANUAL, *_COLOURS, *self._wanted)))
+
+    @property
+    def settle_s(self) -> float:
+        """Seconds that the automatics are to work before the lock; 0 where values are known."""
+        return 0.0 if self.profile is None or self._wanted else self.profile.settle_s
+
+    def lost(self) -> None:
+        """The camera is gone; what it comes back with is unknown."""
+        self.applied = False
+        self._held = {}
+
+    def apply(self, controls: Controls) -> None:
+        """Read what is to be held, switch the automatics off, set, and read back.
+
+        Raises:
+            OSError: The camera is gone.
+        """
+        if self.profile is None:
+            return
+        self._wanted = self._wanted or _resolve(self.profile, controls)
+        for name, value in self._wanted.items():
+            controls.set(name, value)
+        self.applied = True
+        self.check(controls)
+
+    def check(self, controls: Controls) -> None:
+        """See whether everything is still as it was set; any program may change it.
+
+        Raises:
+            OSError: The camera is gone.
+        """
+        wanted = self._wanted if self.applied else {}
+        self._held = {name: controls.get(name) == value for name, value in wanted.items()}
+
+    def locked(self, controls: Controls) -> dict[str, bool | None]:
+        """By matter: held, not held, or ``None`` where the camera has nothing to hold."""
+        found: dict[str, bool | None] = {}
+        for matter, names in _OF_MATTER.items():
+            present = [name for name in names if name in controls]
+            automatics = {_MANUAL[name] for name in names if name in _MANUAL}
+            off = all(
+                self._wanted.get(name) == value for name, value in automatics if name in controls
+            )
+            needed = [*present, *(name for name, _ in automatics if name in controls)]
+            held = off and all(self._held.get(name, False) for name in needed)
+            # An automatic alone can be neither set nor known.
+            found[matter] = held if present else None
+        return found
+
+    def colour_locked(self, controls: Controls) -> bool:
+        """True only where all that matters to the profile is held."""
+        if self.profile is None or not self.applied:
+            return False
+        locked = self.locked(controls)
+        all_held = all(self._held.values())
+        return all_held and all(locked[matter] is True for matter in self.profile.matters)
+
+
+def _resolve(profile: ColourProfile, controls: Controls) -> dict[str, int]:
+    """The values to set, "hold" read from the camera, automatics switched off."""
+    named = {_OLD_NAMES.get(name, name): value for name, value in profile.controls.items()}
+    automatics = {name for name, _ in _MANUAL.values()}
+    wanted: dict[str, int] = {}
+    for name, value in {**_HELD, **named}.items():
+        now = controls.get(name)
+        if now is None or (value == "hold" and name in automatics):
+            continue
+        wanted[name] = now if value == "hold" else value
+    # First, as what they move cannot be set while they are on.
+    off = {name: value for name, value in _MANUAL.values() if name in controls}
+    return {**off, **wanted}
