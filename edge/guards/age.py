@@ -16,6 +16,10 @@ BUCKETS = 12
 RISE_MS_MIN = 100.0
 """Smallest rise within the minute that is worth a word: three frames at 30 per second."""
 
+INTERVALS_MIN = 1.5
+"""The rise must exceed this many intervals between two ages, too: the teeth and the screen's own
+pace beat against each other, slowly, by up to one interval."""
+
 AGREEMENT_MIN = 0.7
 """Kendall's tau of age against time: of all pairs of buckets, the share that rises less the share
 that falls. Of twelve values without a trend one in a thousand series reaches 0.7."""
@@ -64,11 +68,12 @@ class AgeAlarm:
     - the noise is 1.4826 times the median absolute deviation of the steps from their median, over
       the square root of two: a trend cancels in it.
 
-    It rises where, in two buckets one after the other, slope times span is at least 100 ms and 4
-    noises, tau at least 0.7, and no single step more than 0.4 of the span between lowest and
-    highest. A steady rise of 10 ms per second or more is told within 50 s once a minute has been
-    seen; in the first minute nothing is. Teeth of up to 20 s, noise that is independent from bucket
-    to bucket, and single jumps are not told.
+    It rises where, in two buckets one after the other, slope times span is at least 100 ms, 1.5
+    intervals between two ages and 4 noises, tau at least 0.7, and no single step more than 0.4 of
+    the span between lowest and highest. Once a minute has been seen, a steady rise of 10 ms per
+    second or more is told within 50 s where ten pictures are shown per second, within 80 s where
+    three are; where fewer are, only steeper ones. In the first minute nothing is told, nor are
+    teeth of up to 20 s, noise that is independent from bucket to bucket, or single jumps.
 
     It is over once slope times span falls below half of 100 ms, or the age is back in the lower
     half of the rise.
@@ -79,6 +84,8 @@ class AgeAlarm:
     def __init__(self) -> None:
         self._times_s: deque[float] = deque(maxlen=BUCKETS)
         self._lowest_ms: deque[float] = deque(maxlen=BUCKETS)
+        self._counts: deque[int] = deque(maxlen=BUCKETS)
+        self._count = 0
         self._begun_ns: int | None = None
         self._newest_ns = 0
         self._lowest = math.inf
@@ -108,14 +115,18 @@ class AgeAlarm:
         if now_ns - begun_ns >= BUCKET_S * 1e9 and math.isfinite(self._lowest):
             self._times_s.append((begun_ns + now_ns) / 2e9)
             self._lowest_ms.append(self._lowest)
-            self._begun_ns, self._lowest = now_ns, math.inf
+            self._counts.append(self._count)
+            self._begun_ns, self._lowest, self._count = now_ns, math.inf, 0
             told = self._judge()
         self._lowest = min(self._lowest, age_ms)
+        self._count += 1
         return told
 
     def _start_anew(self, now_ns: int) -> None:
         self._times_s.clear()
         self._lowest_ms.clear()
+        self._counts.clear()
+        self._count = 0
         self._begun_ns, self._lowest, self._rise, self._trends = now_ns, math.inf, None, 0
 
     def _judge(self) -> AgeRise | None:
@@ -129,7 +140,9 @@ class AgeAlarm:
             if rise_ms < RISE_MS_MIN / 2.0 or ages_ms[-1] < half_ms:
                 self._rise = None
             return None
-        is_trend = rise_ms >= RISE_MS_MIN and _is_trend(ages_ms, rise_ms)
+        span_ms = 1e3 * float(times_s[-1] - times_s[0]) * BUCKETS / (BUCKETS - 1)
+        least_ms = max(RISE_MS_MIN, INTERVALS_MIN * span_ms / sum(self._counts))
+        is_trend = rise_ms >= least_ms and _is_trend(ages_ms, rise_ms)
         self._trends = self._trends + 1 if is_trend else 0
         if self._trends < _TRENDS_TOLD:
             return None

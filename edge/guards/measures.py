@@ -37,6 +37,12 @@ QUANTISATION = 0.08
 
 BRIGHT_QUANTILE = 0.9
 
+WEAVE_PX = 5
+"""Gaps in bright cloth of fewer samples are its weave."""
+
+SOLID_PX = 9
+"""Side of a square, in samples, that fits into bright cloth and not into wet highlights."""
+
 SAME_MIN = 0.5
 """Correlation at its peak below which two frames do not show the same."""
 
@@ -50,8 +56,8 @@ class Light:
         burnt_share: Of the pixels with the colour of skin, those with a channel above 250 of 255;
             of all pixels where fewer than one in ten have that colour, those with every channel
             above 250.
-        glare_share: Of all pixels, those in highlights (every channel above 230 of 255) that do
-            not reach the picture's border: a sheet of white cloth does.
+        glare_share: Of all pixels, those in highlights (every channel above 230 of 255). No
+            highlights are solid bright areas that come in from the border, such as white cloth.
     """
 
     bright_end: float
@@ -98,21 +104,26 @@ def light_of(pixels: NDArray[np.uint8]) -> Light:
     return Light(
         bright_end=float(np.quantile(highest, BRIGHT_QUANTILE)),
         burnt_share=float(burnt),
-        glare_share=_inner_share(lowest > linear_of(GLARE_ABOVE)),
+        glare_share=_glare_share(lowest > linear_of(GLARE_ABOVE)),
     )
 
 
-def _inner_share(highlights: NDArray[np.bool_]) -> float:
-    """Share of the picture in patches that do not touch its border."""
-    if not highlights.any():
+def _glare_share(bright: NDArray[np.bool_]) -> float:
+    """Share of the picture in highlights, without bright areas that come in from its border."""
+    if not bright.any():
         return 0.0
-    _, _, stats, _ = cv2.connectedComponentsWithStats(highlights.astype(np.uint8), connectivity=8)
-    height, width = highlights.shape
-    left, top = stats[1:, cv2.CC_STAT_LEFT], stats[1:, cv2.CC_STAT_TOP]
-    right = left + stats[1:, cv2.CC_STAT_WIDTH]
-    bottom = top + stats[1:, cv2.CC_STAT_HEIGHT]
-    inner = (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    return float(stats[1:, cv2.CC_STAT_AREA][inner].sum() / highlights.size)
+    mask = bright.astype(np.uint8)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((WEAVE_PX, WEAVE_PX), np.uint8))
+    solid = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((SOLID_PX, SOLID_PX), np.uint8))
+    count, labels = cv2.connectedComponents(solid, connectivity=8)
+    rim = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
+    outside = np.zeros(count, np.uint8)
+    outside[rim] = 1
+    outside[0] = 0
+    # Hairs and the weave cut pieces off such an area: what is near it belongs to it.
+    reach = 2 * SOLID_PX - 1
+    beyond = cv2.dilate(outside[labels], np.ones((reach, reach), np.uint8))
+    return float(np.count_nonzero(bright & (beyond == 0)) / bright.size)
 
 
 def detail_of(pixels: NDArray[np.uint8]) -> Detail:

@@ -37,11 +37,12 @@ below. Dark skin in good light and light skin in bad light differ by no other si
 BURNT_MAX = (0.25, 0.15)
 """Too bright: more than this share of the skin's pixels is burnt out in a channel."""
 
-SKIN_MIN = (0.10, 0.15)
-"""Not skin: a smaller share of the frame has the colour of skin or of a lesion."""
+SKIN_MIN = (0.03, 0.05)
+"""Not skin: a smaller share of the frame has the colour of skin or of a lesion. Pale skin in dull
+or greenish light loses most of it; cloth of other colours has none."""
 
 GLARE_MAX = (0.005, 0.003)
-"""Glare: highlights that do not reach the border cover more than this share of the frame."""
+"""Glare: highlights cover more than this share of the frame."""
 
 CRISPNESS_MIN = 0.45
 CRISPNESS_ENOUGH = (0.56, 0.70)

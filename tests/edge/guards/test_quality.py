@@ -17,7 +17,7 @@ from edge.analysis.quality import measure_quality
 from edge.analysis.stamp import stamp_of
 from edge.frame import Frame
 from edge.guards.measures import detail_of, movement
-from edge.guards.quality import PROMPT_WORDS, Prompt, QualityGuard
+from edge.guards.quality import Prompt, QualityGuard
 from edge.result import Region, Result
 from models import skin
 from models.data_folder import read_rgb
@@ -197,10 +197,15 @@ def test_a_small_region_asks_to_come_closer_and_a_second_larger_one_does_not() -
 
 
 def test_at_most_two_the_most_important_first() -> None:
-    pixels = exposed(phantom(60.0, 3), 4.0)
-    pixels[60:90, 60:200] = 255
-    assert Stream().kinds(pixels) == ["too_bright", "glare"]
-    assert list(PROMPT_WORDS)[:2] == ["too_dark", "too_bright"]
+    camera = PhantomCamera(4, (640, 360), fps=1e6)
+    stream = Stream()
+    stream.show(camera.frame(0).pixels, 5)
+    for step in range(8):
+        shiny = camera.frame(step).pixels
+        for x in range(120, 560, 80):
+            cv2.circle(shiny, (x, 60 + x // 3), 16, (255, 255, 255), -1)
+        stream.show(blurred(shiny, 0.012, step), 1, [20])
+    assert [p.kind for p in stream.guard.prompts] == ["glare", "focus"]  # it is too small, too
 
 
 def test_one_bad_picture_is_not_told_and_a_prompt_does_not_flicker() -> None:
