@@ -62,8 +62,8 @@ class Writer(threading.Thread):
             if self.spoil == "filled up":
                 data += bytes(5000)
             if self.spoil != "silent":
-                os.write(self._device.fileno(), data)
                 self.written_s[20 + number] = time.monotonic()
+                os.write(self._device.fileno(), data)
         self._device.close()
 
 
