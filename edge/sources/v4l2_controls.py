@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -233,9 +234,8 @@ class ColourLock:
     What ``hold`` found is remembered: a camera that was unplugged comes back to the same values,
     not to new ones.
 
-    A camera that answers something else than the value which its automatic uses cannot be seen
-    through; its picture changes at the moment of the lock, and the judgement of drift by the
-    picture sees it.
+    Reading back asks the driver, and some answer from memory. A camera that does something else
+    than it says cannot be seen through here; the judgement of drift by the picture can.
 
     Args:
         profile: What to hold, or ``None``: nothing is set, and nothing counts as held.
@@ -244,6 +244,8 @@ class ColourLock:
     def __init__(self, profile: ColourProfile | None) -> None:
         self.profile = profile
         self.applied = False
+        self.since_ns = 0
+        """Monotonic instant of the last change: frames exposed before it have other colours."""
         self._wanted: dict[str, int] = {}  # what is to stay, automatics included
         self._held: dict[str, bool] = {}  # which of it did when last looked at
 
@@ -273,6 +275,7 @@ class ColourLock:
         self._wanted = self._wanted or _resolve(self.profile, controls)
         for name, value in self._wanted.items():
             controls.set(name, value)
+        self.since_ns = time.monotonic_ns()
         self.applied = True
         self.check(controls)
 
@@ -301,12 +304,14 @@ class ColourLock:
         return found
 
     def colour_locked(self, controls: Controls) -> bool:
-        """True only where all that matters to the profile is held."""
+        """True only where all that matters to the profile, and all that it names, is held."""
         if self.profile is None or not self.applied:
             return False
         locked = self.locked(controls)
-        all_held = all(self._held.values())
-        return all_held and all(locked[matter] is True for matter in self.profile.matters)
+        named = (_OLD_NAMES.get(name, name) for name in self.profile.controls)
+        return all(self._held.get(name, True) for name in named) and all(
+            locked[matter] is True for matter in self.profile.matters
+        )
 
 
 def _resolve(profile: ColourProfile, controls: Controls) -> dict[str, int]:

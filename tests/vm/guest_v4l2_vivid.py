@@ -313,7 +313,7 @@ def check_a_held_profile() -> None:
         source.close()
         control("gain_automatic=1")
         source.open()  # comes back to the same values, at once
-        settings = source.read().settings
+        settings = frames(source, 5)[-1].settings
         assert settings["colour_locked"] is True and settings["controls"]["gain"] == gain
     with opened(profile=replace(HOLD, settle_s=0.1)) as source:
         settings = frames(source, 40)[-1].settings
