@@ -12,7 +12,7 @@ from edge.sources.base import Source
 from edge.uri import Kind, Uri, number, one_of, parse_uri, size_wh, split_kind, whole_number
 
 if TYPE_CHECKING:
-    from edge.sources.v4l2_controls import ColourProfile
+    from edge.sources.v4l2_colour import ColourProfile
 
 KINDS: Mapping[str, Kind] = {
     "synthetic": Kind(
@@ -125,7 +125,7 @@ def _v4l2(uri: Uri, profile_of: Callable[[str], ColourProfile] | None) -> Source
             next_step="use synthetic: or files:",
         )
     from edge.sources.v4l2 import V4l2Source
-    from edge.sources.v4l2_controls import built_in_profile
+    from edge.sources.v4l2_colour import built_in_profile
     from edge.sources.v4l2_formats import Wish
 
     options = uri.options

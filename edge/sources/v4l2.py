@@ -22,7 +22,8 @@ from edge.sources.jpeg import jpeg_fault
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2_capture import Capture, SilenceError, Taken
 from edge.sources.v4l2_clock import FrameNumbers
-from edge.sources.v4l2_controls import ColourLock, ColourProfile, Controls
+from edge.sources.v4l2_colour import ColourLock, ColourProfile
+from edge.sources.v4l2_controls import Controls
 from edge.sources.v4l2_device import Device, is_gone
 from edge.sources.v4l2_formats import Wish, agree, nearest_mode, offered_modes
 from edge.sources.v4l2_identity import Camera, Host, cannot_open, find_camera

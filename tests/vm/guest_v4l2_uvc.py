@@ -22,7 +22,7 @@ from edge.errors import InputError
 from edge.frame import Frame
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_controls import HOLD, ColourProfile
+from edge.sources.v4l2_colour import HOLD, ColourProfile
 from edge.sources.v4l2_formats import Wish
 from tests.vm.uvc_camera import drawn_ms
 

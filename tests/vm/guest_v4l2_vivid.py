@@ -27,7 +27,7 @@ from edge.frame import Frame
 from edge.sources.lost import SourceLost
 from edge.sources.uri import source_from_uri
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_controls import HOLD
+from edge.sources.v4l2_colour import HOLD
 from edge.sources.v4l2_formats import Wish
 
 NODE = "/dev/video0"
@@ -253,6 +253,19 @@ def check_silence_and_close_from_outside() -> None:
         control("percentage_of_dropped_buffers=0")
         source.open()
         frames(source, 2)
+
+
+def check_close_during_a_still() -> None:
+    with opened(still_size_wh=(1280, 720)) as source:
+        frames(source, 2)
+        control("percentage_of_dropped_buffers=100")
+        threading.Timer(0.5, source.close).start()
+        raises(InputError, "was closed", lambda: source.take_still(time.monotonic_ns()))
+        assert source.read() is None
+        control("percentage_of_dropped_buffers=0")
+        source.close()
+        source.open()
+        assert frames(source, 2)[1].size_wh == (640, 480)
 
 
 def check_a_fatal_error_is_a_loss_and_can_be_opened_again() -> None:

@@ -12,7 +12,7 @@ from edge.sources.files import FilesSource
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import source_from_uri
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_controls import ColourProfile
+from edge.sources.v4l2_colour import ColourProfile
 
 
 @pytest.mark.parametrize(

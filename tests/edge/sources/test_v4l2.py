@@ -10,7 +10,8 @@ import pytest
 from edge.errors import InputError
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_controls import HOLD, built_in_profile, plain_name
+from edge.sources.v4l2_colour import HOLD, built_in_profile
+from edge.sources.v4l2_controls import plain_name
 from edge.sources.v4l2_identity import Host
 
 
@@ -61,7 +62,7 @@ def test_two_to_four_buffers(count: int):
     ("written", "name"),
     [
         ("Exposure Time, Absolute", "exposure_time_absolute"),
-        ("Exposure (Absolute)", "exposure_time_absolute"),  # before Linux 5.11
+        ("Exposure (Absolute)", "exposure_time_absolute"),  # older kernels
         ("White Balance Temperature, Auto", "white_balance_automatic"),
         ("Gain", "gain"),
     ],
