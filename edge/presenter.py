@@ -93,7 +93,8 @@ class Presenter:
         now_ns = time.monotonic_ns()
         self._choice.outcome(now_ns / 1e9)
         self._answers.came(now_ns)
-        self._trust.analyzed(frame, result)
+        if self._screens.are_there:  # what to do is said to people who look
+            self._trust.analyzed(frame, result)
         self._latest = outcome
         screens = self._is_shown_live(now_ns) and not self._choice.is_live
         picture = None
