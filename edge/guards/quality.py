@@ -19,7 +19,7 @@ PromptKind = Literal[
 PROMPT_WORDS: Mapping[PromptKind, str] = {
     "too_dark": "Too dark: more light",
     "too_bright": "Too bright: less light",
-    "not_skin": "No skin seen: aim at skin, check the light's colour",
+    "not_skin": "No skin seen: aim at skin, check the light",
     "glare": "Glare: tilt the camera or the light",
     "hold_still": "Blurred: hold still",
     "focus": "Blurred: focus",
@@ -43,12 +43,13 @@ SKIN_MIN = (0.10, 0.15)
 GLARE_MAX = (0.005, 0.003)
 """Glare: highlights that do not reach the border cover more than this share of the frame."""
 
-CRISPNESS_MIN, CRISPNESS_ENOUGH = 0.45, 0.56
-CRISPNESS_OF_BEST = 0.6
+CRISPNESS_MIN = 0.45
+CRISPNESS_ENOUGH = (0.56, 0.70)
+CRISPNESS_OF_BEST = (0.6, 0.75)
 """Blurred: crispness below 0.6 of the best of the last 20 s, but below 0.45 in any case and above
 0.56 in none: crispness has no limit of its own for every skin, and pictures of one view compare.
-Of limits tried on 24 streams, this one is wrong on 0.5 % of the sharp pictures, and finds 84 % of
-those blurred by 0.8 % of the short side and 97 % of those blurred by 1.6 %."""
+The second values hold while the view is seen to move fast enough for a smear: across it edges stay
+crisp."""
 
 CRISPNESS_LEFT = 1.05
 """Blur is over at this many times its limit."""
@@ -56,7 +57,7 @@ CRISPNESS_LEFT = 1.05
 STRUCTURE_OF_BEST = 0.2
 """Blurred too: edges have this share of the contrast that they had at best in the last 20 s."""
 
-SMEAR_MAX = 0.005
+SMEAR_MAX = 0.01
 """Hold still, and not focus: during an exposure the view moves by more of the short side."""
 
 EXPOSURE_US = 33_000
@@ -132,7 +133,7 @@ class QualityGuard:
         elif "too_bright" in bad:
             bad &= {"too_bright", "glare"}
         elif "not_skin" in bad:
-            bad -= {"come_closer"}
+            bad -= {"come_closer", "glare"}
         for kind, lasting in self._lasting.items():
             lasting.note(kind in bad, now_ns)
         shown = [Prompt(kind) for kind, lasting in self._lasting.items() if lasting.is_up]
@@ -200,19 +201,24 @@ class _Blur:
 
     def kind_of(self, frame: Frame, detail: Detail, now_ns: int) -> PromptKind | None:
         """The prompt that this picture asks for, if it is blurred."""
-        blurred = self._is_blurred(detail, now_ns)
         taken_ns = frame.captured_ns if frame.captured_ns is not None else now_ns
         before, spent_s = self._before, (taken_ns - self._before_ns) / 1e9
-        self._before, self._before_ns, self._was_blurred = detail, taken_ns, blurred
-        if not blurred:
+        self._before, self._before_ns = detail, taken_ns
+        if_still, if_moving = self._is_blurred(detail, now_ns)
+        self._was_blurred = if_still
+        if not if_moving:
             return None
-        moved = movement(before, detail) if before is not None and spent_s > 0.0 else None
-        if moved is None:
-            return "hold_still"  # what is seen changed altogether, or nothing can be followed
-        smear = moved / spent_s * _exposure_us(frame) / 1e6
-        return "hold_still" if smear > SMEAR_MAX else "focus"
+        if before is None or spent_s <= 0.0:
+            return "focus" if if_still else None
+        moved = movement(before, detail)
+        # What is no more the same view has moved, too.
+        if moved is None or moved / spent_s * _exposure_us(frame) / 1e6 > SMEAR_MAX:
+            self._was_blurred = True
+            return "hold_still"
+        return "focus" if if_still else None
 
-    def _is_blurred(self, detail: Detail, now_ns: int) -> bool:
+    def _is_blurred(self, detail: Detail, now_ns: int) -> tuple[bool, bool]:
+        """Whether it counts as blurred if the view stands still, and if it moves."""
         second = now_ns // 1_000_000_000
         while self._best and self._best[0][0] <= second - BEST_OF_S:
             self._best.popleft()
@@ -221,11 +227,15 @@ class _Blur:
         self._keep(second, detail)
         slack = CRISPNESS_LEFT if self._was_blurred else 1.0
         if detail.structure < STRUCTURE_OF_BEST * slack * best_structure:
-            return True
+            return True, True
         if detail.crispness is None:
-            return False
-        limit = CRISPNESS_OF_BEST * best_crispness
-        return detail.crispness < slack * min(CRISPNESS_ENOUGH, max(CRISPNESS_MIN, limit))
+            return False, False
+        limits = (
+            min(enough, max(CRISPNESS_MIN, share * best_crispness))
+            for enough, share in zip(CRISPNESS_ENOUGH, CRISPNESS_OF_BEST, strict=True)
+        )
+        if_still, if_moving = (detail.crispness < slack * limit for limit in limits)
+        return if_still, if_moving
 
     def _keep(self, second: int, detail: Detail) -> None:
         crispness = detail.crispness or 0.0
