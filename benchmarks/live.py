@@ -117,6 +117,9 @@ class NullScreen:
         """Shown, they say."""
         return Presented(shown.number, time.monotonic_ns())
 
+    def poll(self) -> None:
+        """Nobody does anything."""
+
     def close(self) -> None:
         """Nothing to do."""
 

@@ -18,6 +18,11 @@ _COMMANDS = {
         "Analyze pictures, folders and videos; write overlays, masks and Result JSON.",
     ),
     "run": ("edge.commands.run", "run", "Run the camera loop: aim, see, read."),
+    "kiosk": (
+        "edge.commands.kiosk",
+        "kiosk",
+        "Run the camera loop on the device's own screen from boot on, or no longer.",
+    ),
     "doctor": (
         "edge.commands.doctor",
         "doctor",

@@ -93,7 +93,8 @@ class Presenter:
         now_ns = time.monotonic_ns()
         self._choice.outcome(now_ns / 1e9)
         self._answers.came(now_ns)
-        self._trust.analyzed(frame, result)
+        if self._screens.are_there:  # what to do is said to people who look
+            self._trust.analyzed(frame, result)
         self._latest = outcome
         screens = self._is_shown_live(now_ns) and not self._choice.is_live
         picture = None
@@ -125,7 +126,9 @@ class Presenter:
 
     def idle(self, newest: Frame | None) -> None:
         """Keep the screens honest while nothing comes: old pictures lose their labels."""
-        self._screens.reopen()
+        presented = self._screens.poll()
+        if presented is not None:
+            self._ages.presented(presented)
         if not self._screens.are_there:
             return
         if self._session.state == "frozen":
@@ -220,6 +223,8 @@ class Presenter:
         began_ns = time.monotonic_ns()
         if counts:
             self._ages.handed_over(number, frame)
+        else:
+            self._ages.interrupted()
         presented = self._screens.show(self._shown)
         self._health.took(Stage.PRESENT, (time.monotonic_ns() - began_ns) / 1e6)
         if presented is not None:
@@ -278,6 +283,11 @@ class _Ages:
         self._account(self._captured_ns[presented.number], presented.at_ns)
         for number in [number for number in self._captured_ns if number <= presented.number]:
             del self._captured_ns[number]
+
+    def interrupted(self) -> None:
+        """Something is shown that is not live, and says so: no live picture is seen any more."""
+        self._captured_ns.clear()
+        self._seen_ns = None
 
     def seen_without_screen(self, frame: Frame) -> None:
         """Account for a frame that only sinks get."""

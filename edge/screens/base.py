@@ -48,8 +48,9 @@ class Screen(Protocol):
     """Shows pictures to people. A screen that fails is reported, closed and opened again later; it
     never stops the analysis.
 
-    All calls come from one thread. What the user does at the screen goes to the
-    :class:`edge.controls.Controls` and the :class:`edge.stop.Stop` that it was made with.
+    No two calls come at once; ``open`` may come from another thread than the others. What the user
+    does at the screen goes to the :class:`edge.controls.Controls` and the :class:`edge.stop.Stop`
+    that it was made with.
     """
 
     @property
@@ -80,6 +81,17 @@ class Screen(Protocol):
 
         Raises:
             InputError: The picture could not be shown.
+        """
+        ...
+
+    def poll(self) -> Presented | None:
+        """Look at what the user does at the screen; called many times a second.
+
+        Returns:
+            As :meth:`show`.
+
+        Raises:
+            InputError: The screen is away.
         """
         ...
 

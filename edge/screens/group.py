@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
-from edge.errors import DermedgeError
 from edge.health import Health
 from edge.overlay.layout import Room
 from edge.screens.base import Presented, Screen, Shown
 
-RETRY_S = 5.0
-"""Pause before a screen that could not be opened, or failed, is tried again."""
+RETRY_S, RETRY_AT_MOST_S = 5.0, 60.0
+"""Pause before a screen that could not be opened, or failed, is tried again; it doubles each time
+that this fails."""
+
+OPENING_GRACE_S = 1.0
+"""How long the end of the program waits for a screen that is just being opened."""
 
 _log = logging.getLogger("dermedge.screen")
 
@@ -21,8 +26,8 @@ _log = logging.getLogger("dermedge.screen")
 class ScreenGroup:
     """Opens, feeds and closes screens; use it in a ``with`` statement.
 
-    A display is optional: it may come later, go, and come back. One that is away is tried again
-    every :data:`RETRY_S`, and the first failure of each kind of words is logged.
+    A display is optional: it may come later, go, and come back. One that is away is tried again now
+    and then, on a thread of its own, and the first failure of each kind of words is logged.
 
     Args:
         screens: Not yet open. The first one that says when a picture was seen gives the frame age.
@@ -71,11 +76,24 @@ class ScreenGroup:
         rooms = (slot.screen.room for slot in self._screens if slot.is_open)
         return next((room for room in rooms if room is not None), None)
 
-    def reopen(self) -> None:
-        """Try those that are away, where it is time to."""
+    def poll(self) -> Presented | None:
+        """Hear what users do at open screens, and try those that are away where it is time to.
+
+        Returns:
+            As :meth:`show`.
+        """
+        first: Presented | None = None
         for slot in self._screens:
-            if not slot.is_open and time.monotonic() >= slot.retry_s:
-                self._open(slot)
+            if slot.opening is not None:
+                self._finish_opening(slot)
+            elif not slot.is_open and time.monotonic() >= slot.retry_s:
+                slot.opening = threading.Thread(
+                    target=self._try, args=(slot,), name=f"open-{slot.screen.name}", daemon=True
+                )
+                slot.opening.start()
+            elif slot.is_open:
+                first = self._asked(slot, slot.screen.poll, first)
+        return first
 
     def show(self, shown: Shown) -> Presented | None:
         """Show a picture on every open screen.
@@ -85,46 +103,61 @@ class ScreenGroup:
         """
         first: Presented | None = None
         for slot in self._screens:
-            if not slot.is_open:
-                continue
-            try:
-                presented = slot.screen.show(shown)
-            except Exception as error:  # reported; a display never stops the camera
-                self._away(slot, error)
-            else:
-                first = first or presented
+            if slot.is_open:
+                first = self._asked(slot, partial(slot.screen.show, shown), first)
         return first
 
     def close(self) -> None:
         """Close all; twice is harmless."""
         for slot in reversed(self._screens):
+            if slot.opening is not None:
+                slot.opening.join(OPENING_GRACE_S)
             self._close(slot)
 
+    def _asked(
+        self, slot: _Slot, ask: Callable[[], Presented | None], first: Presented | None
+    ) -> Presented | None:
+        try:
+            presented = ask()
+        except Exception as error:  # reported; a display never stops the camera
+            self._away(slot, error)
+            return first
+        return first or presented
+
     def _open(self, slot: _Slot) -> None:
+        self._try(slot)
+        if slot.error is not None and self._must_open:
+            raise slot.error
+        self._finish_opening(slot)
+
+    def _try(self, slot: _Slot) -> None:
+        slot.error = None
         try:
             slot.screen.open()
-        except DermedgeError as error:
-            if self._must_open:
-                raise
-            self._away(slot, error)
         except Exception as error:  # a broken display library is a display that is away
-            if self._must_open:
-                raise
-            self._away(slot, error)
-        else:
-            if slot.said is not None:
-                _log.info("screen %s: open again", slot.screen.name)
-            slot.is_open, slot.said = True, None
+            slot.error = error
+
+    def _finish_opening(self, slot: _Slot) -> None:
+        if slot.opening is not None and slot.opening.is_alive():
+            return
+        slot.opening = None
+        if slot.error is not None:
+            self._away(slot, slot.error)
+            return
+        if slot.said is not None:
+            _log.info("screen %s: open again", slot.screen.name)
+        slot.is_open, slot.said, slot.pause_s = True, None, RETRY_S
 
     def _away(self, slot: _Slot, error: Exception) -> None:
         was_open, words = slot.is_open, str(error)
         self._close(slot)
-        slot.retry_s = time.monotonic() + RETRY_S
+        slot.retry_s = time.monotonic() + slot.pause_s
+        slot.pause_s = min(RETRY_AT_MOST_S, 2.0 * slot.pause_s)
         if was_open:
             self._health.note(f"screen {slot.screen.name}", error)
         if words != slot.said:
             slot.said = words
-            _log.warning("screen %s: %s; trying again every %g s", slot.screen.name, words, RETRY_S)
+            _log.warning("screen %s: %s; it is tried again now and then", slot.screen.name, words)
 
     def _close(self, slot: _Slot) -> None:
         slot.is_open = False
@@ -141,4 +174,7 @@ class _Slot:
         self.screen = screen
         self.is_open = False
         self.retry_s = 0.0
+        self.pause_s = RETRY_S
+        self.opening: threading.Thread | None = None
+        self.error: Exception | None = None
         self.said: str | None = None

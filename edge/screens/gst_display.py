@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import InputError, RequestError
-from edge.screens.connector import Connector
+from edge.screens.connector import Connector, find_connector
 
 SHOWN_WITHIN_S = 0.5
 """A display that has not taken a picture after this long is away."""
@@ -42,7 +42,7 @@ class GstDisplay:
             InputError: The display cannot be taken.
         """
         self._gst = _gstreamer(self._sink_description.split()[0])
-        width, height = self._connector.size_wh
+        width, height = self._size_wh = self._connector.size_wh or self._asked_size_wh()
         caps = f"video/x-raw,format=BGRx,width={width},height={height},framerate=0/1"
         self._pipeline = self._gst.parse_launch(
             f'appsrc name=pictures is-live=true format=time max-buffers=1 caps="{caps}" ! '
@@ -54,6 +54,31 @@ class GstDisplay:
         self._rendered = 0
         if self._pipeline.set_state(self._gst.State.PLAYING) == self._gst.StateChangeReturn.FAILURE:
             raise self._failure("it cannot be taken")
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the display in pixels; valid once open."""
+        return self._size_wh
+
+    def _asked_size_wh(self) -> tuple[int, int]:
+        """The display's own size, from the element that will show on it."""
+        pipeline = self._gst.parse_bin_from_description(
+            f"{self._sink_description} name=display", False
+        )
+        try:
+            if pipeline.set_state(self._gst.State.PAUSED) == self._gst.StateChangeReturn.FAILURE:
+                raise self._error("it cannot be taken")
+            display = pipeline.get_by_name("display")
+            size = [display.get_property(f"display-{side}") for side in ("width", "height")]
+        finally:
+            pipeline.set_state(self._gst.State.NULL)
+        if min(size) > 0:
+            return int(size[0]), int(size[1])
+        # Nothing is shown on it; but now it has been asked, and the kernel knows its modes.
+        known_wh = find_connector(self._connector.name).size_wh
+        if known_wh is None:
+            raise self._error("it does not tell its size")
+        return known_wh
 
     def show(self, picture: NDArray[np.uint8]) -> int:
         """Show one picture.
@@ -130,8 +155,8 @@ def sink_for(connector: Connector) -> str:
     """GStreamer's element for a display."""
     if connector.is_framebuffer:
         return f"fbdevsink device=/dev/{connector.name}"
-    # Where it does not scale, the mode is set to the picture's size, which is the display's own.
-    parts = ["kmssink", "can-scale=false", "force-modesetting=true"]
+    # The mode is set anew, to the size of the pictures, which is the display's own.
+    parts = ["kmssink", "force-modesetting=true"]
     if connector.connector_id is not None:
         parts.append(f"connector-id={connector.connector_id}")
     if connector.driver is not None:

@@ -1,4 +1,4 @@
-"""Shows the picture with its overlay in a window of the desktop.
+"""Shows pictures in a window of the desktop; runs in a process of its own.
 
 A device's own small screen is used whole, and the window says how large it is: text that is drawn
 for another size and then made smaller cannot be read.
@@ -6,21 +6,18 @@ for another size and then made smaller cannot be read.
 
 from __future__ import annotations
 
-import logging
+import ctypes
 import os
-import re
-import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from edge.controls import Controls
 from edge.errors import RequestError
 from edge.overlay.layout import SMALLEST_ROOM_WH, Room
-from edge.screens.base import Presented, Shown
-from edge.stop import Stop
 
 _TITLE = "dermedge"
 
@@ -33,100 +30,42 @@ _SHARE_OF_SCREEN = 0.9
 _WIDEST = 2.4
 """A wider screen is several side by side, which X gives as one; then the first is taken as 16:9."""
 
-_PROBE_TIMEOUT_S = 20.0
 _KEYS_TO_STOP = (ord("q"), ord("Q"), 27)  # 27 is Esc
 _KEYS_OF_SHUTTER = (ord(" "), 13, 10)  # Enter
 
-# Asking a display that is not there makes Qt abort the whole process, so a child asks first.
-# OpenCV does not tell the screen's size; X does, which every OpenCV for Linux shows its windows on.
-_PROBE = """
-import ctypes, cv2
-cv2.namedWindow('probe', cv2.WINDOW_NORMAL)
-cv2.waitKey(1)
-try:
-    x11 = ctypes.CDLL('libX11.so.6')
-except OSError:
-    raise SystemExit
-x11.XOpenDisplay.restype = ctypes.c_void_p
-address = x11.XOpenDisplay(None)
-if address:
-    display = ctypes.c_void_p(address)
-    screen = x11.XDefaultScreen(display)
-    width, height = x11.XDisplayWidth(display, screen), x11.XDisplayHeight(display, screen)
-    print(f'screen {width}x{height}')
-"""
 
-_log = logging.getLogger("dermedge.screen")
-
-
-@dataclass(frozen=True)
-class Display:
-    """What there is to open a window on.
-
-    Attributes:
-        why_not: Why a window cannot be opened here, in words, or ``None`` where it can.
-        screen_wh: Size of the screen in pixels, or ``None`` where it is unknown.
-    """
-
-    why_not: str | None
-    screen_wh: tuple[int, int] | None = None
-
-
-def ask_display() -> Display:
-    """Find out, in a child process, whether a window can be opened here, and on which screen."""
-    try:
-        child = subprocess.run(
-            [sys.executable, "-c", _PROBE],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROBE_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return Display(f"a display that did not answer in {_PROBE_TIMEOUT_S:g} s")
-    if child.returncode == 0:
-        said = re.search(r"^screen (\d+)x(\d+)$", child.stdout, re.MULTILINE)
-        return Display(None, _one_screen(int(said[1]), int(said[2])) if said else None)
-    lines = [line.strip() for line in child.stderr.splitlines() if line.strip()]
-    return Display(lines[0] if lines else f"a display test that ended with {child.returncode}")
-
-
-def _one_screen(width: int, height: int) -> tuple[int, int]:
-    return (height * 16 // 9, height) if width > _WIDEST * height else (width, height)
-
-
-class WindowScreen:
+class Window:
     """A window that fits the screen.
 
-    q, Esc or its close button ends the run; Space or Enter is the shutter.
+    q, Esc or its close button ends the run; Space or Enter is the shutter. It takes all of a screen
+    that is smaller than 1280x720. Where the size is unknown, the screen is taken for the smallest
+    on which everything can be read.
 
-    It takes all of a screen that is smaller than 1280x720. Where the size is unknown, the screen is
-    taken for the smallest on which everything can be read. Everything in here runs on the main
-    thread, as desktops demand.
+    Without a display Qt aborts the process, which is why this one is nobody else's.
 
     Args:
-        controls: Told about the shutter's keys.
-        stop: Asked to stop when the user closes the window.
         screen_wh: Size in pixels of the screen to draw for, instead of what the display says. On a
             larger one the window shows what a screen of this size would.
     """
 
-    name = "window"
-
-    def __init__(
-        self, controls: Controls, stop: Stop, screen_wh: tuple[int, int] | None = None
-    ) -> None:
-        self._controls = controls
-        self._stop = stop
+    def __init__(self, screen_wh: tuple[int, int] | None = None) -> None:
         self._stated_wh = screen_wh
         self._room: Room | None = None
+        self._bgr = np.empty((0, 0, 3), np.uint8)
         self._open = False
         self._fitted = False
+        self._wishes: list[str] = []
 
     @property
-    def room(self) -> Room | None:
-        """Where the drawn picture is shown; ``None`` until the window is open."""
-        return self._room
+    def size_wh(self) -> tuple[int, int]:
+        """Pixels that there are for a picture; valid once open."""
+        assert self._room is not None
+        return self._room.size_wh
+
+    @property
+    def is_filled(self) -> bool:
+        """True where the window is the whole screen."""
+        return self._room is not None and self._room.filled
 
     def open(self) -> None:
         """Open the window.
@@ -136,17 +75,16 @@ class WindowScreen:
         """
         # Qt would warn that the wheel of OpenCV brings no fonts; nothing here needs Qt's text.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-        display = ask_display()
-        if display.why_not is not None:
-            raise RequestError(
-                "a display to open a window on",
-                got=display.why_not,
-                next_step="start it on a desktop (or set DISPLAY), or use --sink headless or "
-                "--sink video:PATH",
-            )
-        self._room, whole_screen = self._choose_room(display.screen_wh)
-        # Without OpenCV's own tool bar and status bar, which would take their share.
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+            raise _no_display("neither DISPLAY nor WAYLAND_DISPLAY is set")
+        known_wh = _screen_wh()
+        self._room, whole_screen = self._choose_room(known_wh)
+        try:
+            # Without OpenCV's own tool bar and status bar, which would take their share.
+            flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(_TITLE, flags)
+        except cv2.error as error:
+            raise _no_display(" ".join(str(error).split())[:160]) from error
         self._open = True
         if whole_screen:
             # Size and place first: without a window manager nothing else makes it the screen's.
@@ -154,16 +92,17 @@ class WindowScreen:
             cv2.resizeWindow(_TITLE, *self._room.size_wh)
             cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
             self._fitted = True
+        cv2.waitKey(1)
 
     def _choose_room(self, known_wh: tuple[int, int] | None) -> tuple[Room, bool]:
         """Where to draw, and whether that is the whole screen."""
         screen_wh = self._stated_wh or known_wh
         if screen_wh is None:
             screen_wh = SMALLEST_ROOM_WH
-            _log.warning(
-                "the display does not tell its size; drawn for a screen of %dx%d, which "
-                "--sink 'window:?screen=WxH' changes",
-                *screen_wh,
+            print(  # the parent keeps it in the log
+                f"the display does not tell its size; drawn for {screen_wh[0]}x{screen_wh[1]}, "
+                "which --sink 'window:?screen=WxH' changes",
+                file=sys.stderr,
             )
         on_larger = known_wh is not None and _is_smaller(screen_wh, known_wh)
         if screen_wh[0] < _SMALL_WH[0] or screen_wh[1] < _SMALL_WH[1]:
@@ -171,22 +110,33 @@ class WindowScreen:
         share = 1.0 if on_larger else _SHARE_OF_SCREEN
         return Room((int(share * screen_wh[0]), int(share * screen_wh[1])), filled=False), False
 
-    def show(self, shown: Shown) -> Presented | None:
-        """Show one picture, and look at what the user does."""
-        picture = shown.picture
-        if not _is_visible():
-            self._stop.request("the user")  # imshow would open a closed window again
-            return None
+    def show(self, picture: NDArray[np.uint8]) -> int:
+        """Show one picture; gives the monotonic nanoseconds when it was done."""
         if not self._fitted and self._room is not None:
             self._fitted = True
             cv2.resizeWindow(_TITLE, *_fit((picture.shape[1], picture.shape[0]), self._room))
-        cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if self._bgr.shape != picture.shape:
+            self._bgr = np.empty_like(picture)
+        cv2.cvtColor(picture, cv2.COLOR_RGB2BGR, dst=self._bgr)
+        if _is_visible():  # imshow would open a closed window again
+            cv2.imshow(_TITLE, self._bgr)
+            self._hear()
+        return time.monotonic_ns()
+
+    def poll(self) -> Sequence[str]:
+        """What the user has done since: ``shutter``, ``closed``."""
+        self._hear()
+        if not _is_visible():
+            self._wishes.append("closed")
+        wishes, self._wishes = self._wishes, []
+        return wishes
+
+    def _hear(self) -> None:
         key = cv2.waitKey(1) & 0xFF
         if key in _KEYS_TO_STOP:
-            self._stop.request("the user")
+            self._wishes.append("closed")
         elif key in _KEYS_OF_SHUTTER:
-            self._controls.ask("shutter", self.name)
-        return Presented(shown.number, time.monotonic_ns())
+            self._wishes.append("shutter")
 
     def close(self) -> None:
         """Close the window."""
@@ -211,3 +161,29 @@ def _fit(picture_wh: tuple[int, int], room: Room) -> tuple[int, int]:
     """The picture's size, made smaller where it is larger than the room."""
     scale = min(1.0, *(most / side for most, side in zip(room.size_wh, picture_wh, strict=True)))
     return max(1, round(picture_wh[0] * scale)), max(1, round(picture_wh[1] * scale))
+
+
+def _no_display(words: str) -> RequestError:
+    return RequestError(
+        "a display to open a window on",
+        got=words,
+        next_step="start it on a desktop (or set DISPLAY), or use --sink screen:, web:, headless "
+        "or video:PATH",
+    )
+
+
+def _screen_wh() -> tuple[int, int] | None:
+    """Size of the screen in pixels, which OpenCV does not tell; X does, where it is X."""
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return None
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    address = x11.XOpenDisplay(None)
+    if not address:
+        return None
+    display = ctypes.c_void_p(address)
+    screen = x11.XDefaultScreen(display)
+    width, height = x11.XDisplayWidth(display, screen), x11.XDisplayHeight(display, screen)
+    x11.XCloseDisplay(display)
+    return (height * 16 // 9, height) if width > _WIDEST * height else (width, height)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
 
 KINDS: Mapping[str, Kind] = {
     "window": Kind("window:?screen=WxH", {"screen": size_wh(64, 16384)}),
+    "screen": Kind("screen:CONNECTOR"),
     "headless": Kind("headless"),
     "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
@@ -25,15 +25,13 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _WITHOUT_PATH = ("window", "headless")
-_SCREENS = ("window",)
+_SCREENS = ("window", "screen")
 
 _LIVE_FPS = 10.0
 """Highest rate of a live video."""
 
 _RECORDING_FPS = 25.0
 """Rate of a video made from a recording, whose own is not known before it is opened."""
-
-_log = logging.getLogger("dermedge.sink")
 
 
 def parse_sink(text: str) -> Uri:
@@ -45,7 +43,7 @@ def parse_sink(text: str) -> Uri:
     """
     uri = parse_uri(text, KINDS, "sink")
     needs_path = uri.kind not in _WITHOUT_PATH
-    if needs_path != bool(uri.place):
+    if uri.kind != "screen" and needs_path != bool(uri.place):
         raise RequestError(
             f"a sink written as {KINDS[uri.kind].form}",
             got=repr(text),
@@ -100,9 +98,9 @@ def outputs_from_uris(
         RequestError: A name is wrong, two write the same place, or a place holds an earlier run
             or the source.
     """
-    if not texts:
-        window = _window_or_none(controls, stop)
-        return Outputs((), window, screens_must_open=bool(window))
+    if not texts:  # results are counted in any case
+        window = _screen(Uri("window", "", {}), controls, stop)
+        return Outputs((), (window,), screens_must_open=False)
     uris = [parse_sink(text) for text in texts]
     _refuse_shared_places(uris, texts, source_path)
     screens = [_screen(uri, controls, stop) for uri in uris if uri.kind in _SCREENS]
@@ -152,9 +150,12 @@ def _places_of(source_path: Path) -> frozenset[str]:
 
 
 def _screen(uri: Uri, controls: Controls, stop: Stop) -> Screen:
-    from edge.screens.window import WindowScreen
+    from edge.screens.process import ScreenProcess
 
-    return WindowScreen(controls, stop, uri.options.get("screen"))
+    options = {"connector": uri.place} if uri.kind == "screen" else {}
+    if "screen" in uri.options:
+        options["screen_wh"] = uri.options["screen"]
+    return ScreenProcess(uri.kind, options, controls, stop)
 
 
 def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
@@ -194,13 +195,3 @@ def _refuse_earlier_run(kind: str, path: Path) -> None:
             got=f"{path}, which holds an earlier run",
             next_step="choose another one, or add --overwrite",
         )
-
-
-def _window_or_none(controls: Controls, stop: Stop) -> tuple[Screen, ...]:
-    from edge.screens.window import WindowScreen, ask_display
-
-    reason = ask_display().why_not
-    if reason is None:
-        return (WindowScreen(controls, stop),)
-    _log.warning("no window, because of %s; results are only counted (see --sink)", reason)
-    return ()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge.errors import RequestError
 from edge.sources import v4l2_abi as abi
 from edge.sources.v4l2_controls import OLD_NAMES, Controls
 
@@ -53,7 +52,7 @@ class ColourProfile:
     """What is to be held, under a name that every frame carries.
 
     Attributes:
-        name: As in ``profile=NAME``.
+        name: Recorded with each frame.
         controls: Control name to its value in the driver's units, or ``"hold"``: the value that the
             camera's automatic has come to. Exposure, gain and white balance are held whether named
             or not, and what moves them by itself is switched off. Controls that a camera lacks are
@@ -68,22 +67,6 @@ class ColourProfile:
     controls: Mapping[str, int | Literal["hold"]] = field(default_factory=dict)
     settle_s: float = 2.0
     matters: tuple[Matter, ...] = MATTERS
-
-
-HOLD = ColourProfile("hold")
-
-
-def built_in_profile(name: str) -> ColourProfile:
-    """The profile that is there without any file: ``hold``.
-
-    Raises:
-        RequestError: Another name.
-    """
-    if name != HOLD.name:
-        raise RequestError(
-            f"the colour profile {HOLD.name}", got=repr(name), next_step="use it, or leave it out"
-        )
-    return HOLD
 
 
 class ColourLock:

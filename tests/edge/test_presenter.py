@@ -42,6 +42,9 @@ class Screen:
         self.pictures.append(shown.picture)
         return None if before is None else Presented(before, self.at_ns)
 
+    def poll(self) -> Presented | None:
+        return None
+
     def close(self) -> None: ...
 
 

@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # as copied into the guest
@@ -22,7 +21,7 @@ from edge.errors import InputError
 from edge.frame import Frame
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_colour import HOLD, ColourProfile
+from edge.sources.v4l2_colour import MATTERS, ColourProfile
 from edge.sources.v4l2_formats import Wish
 from tests.vm.uvc_camera import drawn_ms
 
@@ -178,7 +177,7 @@ def check_torn_and_flagged_frames() -> None:
 
 def check_unplugged_and_back_under_another_number() -> None:
     camera = Plugged()
-    with V4l2Source(wish=MJPG, profile=replace(HOLD, settle_s=0.5)) as source:
+    with V4l2Source(wish=MJPG, profile=ColourProfile("hold", settle_s=0.5)) as source:
         last = whole(source)
         settled = until_locked(source)
         camera.unplug()
@@ -216,12 +215,12 @@ def until_locked(source: V4l2Source, frames: int = 100) -> Frame:
 
 
 def check_a_held_profile_holds_everything() -> None:
-    with plugged(), V4l2Source(wish=MJPG, profile=replace(HOLD, settle_s=0.5)) as source:
+    with plugged(), V4l2Source(wish=MJPG, profile=ColourProfile("hold", settle_s=0.5)) as source:
         first = whole(source)
         assert first.settings["colour_locked"] is False
-        assert first.settings["locked"] == dict.fromkeys(HOLD.matters, False)
+        assert first.settings["locked"] == dict.fromkeys(MATTERS, False)
         held = until_locked(source)
-        assert held.settings["locked"] == dict.fromkeys(HOLD.matters, True)
+        assert held.settings["locked"] == dict.fromkeys(MATTERS, True)
         controls = held.settings["controls"]
         assert controls["auto_exposure"] == 1 and controls["white_balance_automatic"] == 0
         assert held.settings["exposure_us"] == 100 * controls["exposure_time_absolute"]

@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from edge.frame import Frame
 from edge.sources.lost import SourceLost
 from edge.sources.uri import source_from_uri
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_colour import HOLD
+from edge.sources.v4l2_colour import ColourProfile
 from edge.sources.v4l2_formats import Wish
 
 NODE = "/dev/video0"
@@ -301,7 +300,7 @@ def check_unplugged_and_back_under_another_number() -> None:
 
 
 def check_a_held_profile() -> None:
-    profile = replace(HOLD, name="desk", settle_s=1.0, matters=("gain",))
+    profile = ColourProfile("desk", settle_s=1.0, matters=("gain",))
     with opened(profile=profile) as source:
         first = source.read()
         assert first.settings["colour_locked"] is False
@@ -328,7 +327,7 @@ def check_a_held_profile() -> None:
         source.open()  # comes back to the same values, at once
         settings = frames(source, 5)[-1].settings
         assert settings["colour_locked"] is True and settings["controls"]["gain"] == gain
-    with opened(profile=replace(HOLD, settle_s=0.1)) as source:
+    with opened(profile=ColourProfile("hold", settle_s=0.1)) as source:
         settings = frames(source, 40)[-1].settings
         assert settings["locked"]["gain"] is True
         assert settings["colour_locked"] is False  # exposure cannot be held

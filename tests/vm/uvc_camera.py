@@ -186,7 +186,7 @@ class Camera:
                     print("control request:", error, flush=True)
 
     def _control(self, kind: int, request: int, value: int, index: int, length: int) -> None:
-        reply = self._reply(kind, request, value, index, length)
+        reply = self._reply(kind, request, value, index)
         if reply is None:
             self._call(RAW_EP0_STALL, None)
         elif kind & 0x80:
@@ -196,7 +196,7 @@ class Camera:
             if kind == 0x21 and request == SET_CUR:
                 self._set(value >> 8, index, data)
 
-    def _reply(self, kind: int, request: int, value: int, index: int, length: int) -> bytes | None:
+    def _reply(self, kind: int, request: int, value: int, index: int) -> bytes | None:
         if kind == 0x80 and request == 6:
             return self._descriptor(value >> 8, value & 255)
         if (kind, request) == (0x00, 9):

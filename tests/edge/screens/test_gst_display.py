@@ -143,7 +143,6 @@ def test_the_element_takes_the_display_that_was_found():
     card = Connector("card1-HDMI-A-2", "nvidia-drm", (1920, 1080), 41)
     assert sink_for(card).split() == [
         "kmssink",
-        "can-scale=false",
         "force-modesetting=true",
         "connector-id=41",
         "driver-name=nvidia-drm",

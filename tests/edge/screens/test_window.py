@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from edge.controls import Controls
-from edge.errors import RequestError
-from edge.screens.window import WindowScreen
+from edge.errors import DermedgeError
+from edge.screens.process import ScreenProcess
 from edge.stop import Stop
 
 IMPORTS = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
@@ -26,46 +26,46 @@ NO_DISPLAY = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "xcb"}
 def test_no_display_is_one_line(monkeypatch: pytest.MonkeyPatch, display: str):
     for key, value in (NO_DISPLAY | {"DISPLAY": display}).items():
         monkeypatch.setenv(key, value)
-    with pytest.raises(RequestError, match="a display to open a window on") as caught:
-        WindowScreen(Controls(), Stop()).open()
+    window = ScreenProcess("window", {}, Controls(), Stop())
+    with pytest.raises(DermedgeError, match="expected (a display|the window)") as caught:
+        window.open()
+    window.close()
     assert "\n" not in str(caught.value)
-    assert "--sink headless" in str(caught.value)
 
 
 _SHOW = """
 import sys
 sys.path[:0] = sys.argv[2:]
 import cv2
-from shots_for_tests import shown
-from edge.controls import Controls
-from edge.screens.window import WindowScreen
-from edge.stop import Stop
-controls, stop = Controls(), Stop()
-screen = WindowScreen(controls, stop)
-screen.open()
-assert screen.show(shown(1)).number == 1 and screen.show(shown(2)).number == 2
+import numpy as np
+from edge.screens.window import Window
+window = Window()
+window.open()
+picture = np.zeros((480, 640, 3), np.uint8)
+window.show(picture)
+assert window.poll() == []
 key = cv2.waitKey
 if sys.argv[1] == "close":
     cv2.destroyWindow("dermedge")
 else:
-    cv2.waitKey = lambda _: ord(sys.argv[1])
-screen.show(shown(3))
+    pressed = [ord(sys.argv[1])]
+    cv2.waitKey = lambda _: pressed.pop() if pressed else -1
+window.show(picture)
+print(window.poll())
 cv2.waitKey = key
-screen.close()
-screen.close()
-command = controls.next()
-print(stop.is_set, command and command.wish)
+window.close()
+window.close()
 """
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("close", "True None"),
-        ("q", "True None"),
-        ("x", "False None"),
-        (" ", "False shutter"),
-        ("\r", "False shutter"),
+        ("close", "['closed']"),
+        ("q", "['closed']"),
+        ("x", "[]"),
+        (" ", "['shutter']"),
+        ("\r", "['shutter']"),
     ],
 )
 def test_shows_pictures_and_hears_keys(how: str, said: str):
@@ -79,24 +79,23 @@ import cv2
 import numpy as np
 from PIL import ImageGrab
 from overlay_for_tests import make_result
-from shots_for_tests import shown
-from edge.controls import Controls
+from edge.overlay.layout import Room
 from edge.overlay.overlay import Overlay
 from edge.screens import window
-from edge.stop import Stop
 
 if sys.argv[2] == "unknown":
-    window.ask_display = lambda: window.Display(None)
+    window._screen_wh = lambda: None
 frame_wh = tuple(map(int, sys.argv[1].split("x")))
-screen = window.WindowScreen(Controls(), Stop())
+screen = window.Window()
 screen.open()
+room = Room(screen.size_wh, screen.is_filled)
 pixels = np.random.default_rng(1).integers(0, 256, (frame_wh[1], frame_wh[0], 3), np.uint8)
-drawn = Overlay().draw(pixels, make_result(frame_wh, ()), age_ms=40.0, room=screen.room)
-for number in range(20):
-    assert screen.show(shown(number, drawn)).number == number
+drawn = Overlay().draw(pixels, make_result(frame_wh, ()), age_ms=40.0, room=room)
+for _ in range(20):
+    screen.show(drawn)
     cv2.waitKey(50)
 seen = np.asarray(ImageGrab.grab().convert("RGB"))
-print(screen.room.size_wh, seen.shape == drawn.shape and int((seen != drawn).sum()))
+print(screen.size_wh, seen.shape == drawn.shape and int((seen != drawn).sum()))
 """
 
 
@@ -116,38 +115,37 @@ _PLACE = """
 import sys
 sys.path[:0] = sys.argv[2:]
 import cv2
-from shots_for_tests import frame, result, shown
-from edge.controls import Controls
+from shots_for_tests import frame, result
+from edge.overlay.layout import Room
 from edge.overlay.overlay import Overlay
-from edge.sinks.uri import outputs_from_uris
-from edge.stop import Stop
+from edge.screens.window import Window
 
-(screen,) = outputs_from_uris(
-    [sys.argv[1]], overwrite=False, lossless=False, controls=Controls(), stop=Stop()
-).screens
-screen.open()
+stated = sys.argv[1] and tuple(int(side) for side in sys.argv[1].split("x"))
+window = Window(stated or None)
+window.open()
 camera = frame(1, (1280, 720))
-drawn = Overlay().draw(camera.pixels, result(camera, 0), room=screen.room)
-assert screen.show(shown(1, drawn)).number == 1
+room = Room(window.size_wh, window.is_filled)
+drawn = Overlay().draw(camera.pixels, result(camera, 0), room=room)
+window.show(drawn)
 cv2.waitKey(200)
 print(drawn.shape[1::-1], cv2.getWindowImageRect("dermedge")[2:])
 """
 
 
 @pytest.mark.parametrize(
-    ("screen", "sink", "drawn", "shown"),
+    ("screen", "stated", "drawn", "shown"),
     [
-        ("1920x1080", "window", (1280, 964), (1280, 964)),
-        ("3840x1080", "window", (1280, 964), (1280, 964)),  # two screens side by side
-        ("1366x768", "window", (912, 690), (912, 690)),
+        ("1920x1080", "", (1280, 964), (1280, 964)),
+        ("3840x1080", "", (1280, 964), (1280, 964)),  # two screens side by side
+        ("1366x768", "", (912, 690), (912, 690)),
         # How a device's screen will look, tried at a desk.
-        ("1920x1080", "window:?screen=800x480", (800, 480), (800, 480)),
+        ("1920x1080", "800x480", (800, 480), (800, 480)),
     ],
 )
 def test_a_desktop_has_a_window_that_fits_with_its_bars(
-    screen: str, sink: str, drawn: tuple[int, int], shown: tuple[int, int]
+    screen: str, stated: str, drawn: tuple[int, int], shown: tuple[int, int]
 ):
-    assert on_a_screen(screen, _PLACE, sink) == f"{drawn} {shown}"
+    assert on_a_screen(screen, _PLACE, stated) == f"{drawn} {shown}"
 
 
 _RUN = """

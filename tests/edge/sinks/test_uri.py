@@ -42,12 +42,16 @@ def test_a_window_takes_the_size_of_its_screen():
     assert made("window:?screen=800x480") == ["window"]
 
 
-def test_without_display_and_wish_results_are_only_counted(monkeypatch, caplog):
-    for key, value in {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "xcb"}.items():
-        monkeypatch.setenv(key, value)
-    assert outputs(()) == Outputs((), (), screens_must_open=False)
-    (record,) = caplog.records
-    assert "no window, because of" in record.getMessage()
+def test_without_a_wish_a_window_that_may_come_later():
+    there = outputs(())
+    assert [screen.name for screen in there.screens] == ["window"]
+    assert there.sinks == () and not there.screens_must_open
+
+
+def test_a_screen_alone_must_open_and_beside_a_sink_may_come_later():
+    assert outputs(["window"]).screens_must_open
+    assert outputs(["screen:HDMI-A-1"]).screens_must_open
+    assert not outputs(["window", "headless"]).screens_must_open
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from edge.errors import InputError
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_colour import HOLD, built_in_profile
 from edge.sources.v4l2_controls import plain_name
 from edge.sources.v4l2_identity import Host
 
@@ -69,7 +68,3 @@ def test_two_to_four_buffers(count: int):
 )
 def test_control_names_are_those_of_v4l2_ctl(written: str, name: str):
     assert plain_name(written) == name
-
-
-def test_the_built_in_profile():
-    assert built_in_profile("hold") is HOLD
