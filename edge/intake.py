@@ -19,7 +19,10 @@ from edge.sources.lost import SourceLost
 from edge.stop import Stop
 
 RETRY_S = 0.5
-"""Pause before a live source is read again after a failure."""
+"""Pause before a source that was lost is opened again."""
+
+NEXT_S = 0.02
+"""Pause before a live source is read again after one frame could not be had."""
 
 SAME_FAILURES = 3
 """A recording that fails this often in a row with the same words is given up: it is stuck."""
@@ -181,7 +184,7 @@ class Intake:
                 if isinstance(error, SourceLost):
                     self._reopen()
                 elif self._source.is_live:
-                    self._stop.wait(RETRY_S)
+                    self._stop.wait(NEXT_S)
                 elif same >= SAME_FAILURES:
                     return
                 continue

@@ -13,6 +13,7 @@ from edge.uri import Kind, Uri, number, one_of, parse_uri, size_wh, split_kind, 
 
 if TYPE_CHECKING:
     from edge.guards.colour_profile import ColourProfile
+    from edge.sources.v4l2_colour import ColourProfile as V4l2Profile
 
 KINDS: Mapping[str, Kind] = {
     "synthetic": Kind(
@@ -124,7 +125,6 @@ def _v4l2(uri: Uri, profile: ColourProfile | None) -> Source:
             next_step="use synthetic: or files:",
         )
     from edge.sources.v4l2 import V4l2Source
-    from edge.sources.v4l2_colour import ColourProfile as Held
     from edge.sources.v4l2_formats import Wish
 
     options = uri.options
@@ -134,8 +134,16 @@ def _v4l2(uri: Uri, profile: ColourProfile | None) -> Source:
             options.get("size", (1280, 720)), options.get("fps", 30.0), options.get("format")
         ),
         still_size_wh=options.get("still"),
-        profile=None if profile is None else Held(profile.name, profile.v4l2, profile.settle_s),
+        profile=None if profile is None else _held(profile),
     )
+
+
+def _held(profile: ColourProfile) -> V4l2Profile:
+    from edge.sources.v4l2_colour import MATTERS
+    from edge.sources.v4l2_colour import ColourProfile as V4l2Profile
+
+    matters = tuple(matter for matter in MATTERS if matter not in profile.fixed)
+    return V4l2Profile(profile.name, profile.v4l2, profile.settle_s, matters)
 
 
 def _files(place: str, paced: bool) -> Source:

@@ -70,9 +70,10 @@ def test_v4l2_is_for_linux(monkeypatch):
 
 
 def test_a_colour_profile_says_what_a_camera_holds():
-    profile = ColourProfile(name="ring", settle_s=1.0, v4l2={"gain": 10})
+    profile = ColourProfile(name="ring", settle_s=1.0, fixed=("gain",), v4l2={"gamma": 10})
     held = source_from_uri("v4l2:", profile=profile)._lock.profile
-    assert (held.name, held.settle_s, held.controls) == ("ring", 1.0, {"gain": 10})
+    assert (held.name, held.settle_s, held.controls) == ("ring", 1.0, {"gamma": 10})
+    assert held.matters == ("exposure", "white_balance")
     assert source_from_uri("v4l2:")._lock.profile is None
 
 
