@@ -37,6 +37,7 @@ _FLAGS = {
     "output.sinks": "--sink",
     "output.overwrite": "--overwrite",
     "view.mode": "--view",
+    "colour.profile": "--colour-profile",
     "loop.seconds": "--seconds",
 }
 
@@ -146,6 +147,21 @@ class OutputSection(_Section):
     ] = False
 
 
+class ColourSection(_Section):
+    """What is held of a camera's colours."""
+
+    profile: Annotated[
+        str,
+        Field(
+            description="hold (settle, then hold exposure, gain and white balance), or the path of "
+            "a colour profile; empty leaves the camera on automatic"
+        ),
+    ] = ""
+    folder: Annotated[
+        str, Field(description="Folder for card checks; empty: dermedge in the user's state folder")
+    ] = ""
+
+
 class ViewSection(_Section):
     """Which picture is shown with which result."""
 
@@ -177,6 +193,7 @@ class Config(_Section):
     source: SourceSection = SourceSection()
     model: ModelSection = ModelSection()
     output: OutputSection = OutputSection()
+    colour: ColourSection = ColourSection()
     view: ViewSection = ViewSection()
     loop: LoopSection = LoopSection()
 

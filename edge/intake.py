@@ -15,10 +15,14 @@ from edge.frame import Frame
 from edge.health import Health, exit_code_of
 from edge.mailbox import Mailbox
 from edge.sources.base import Source, TakesStills
+from edge.sources.lost import SourceLost
 from edge.stop import Stop
 
 RETRY_S = 0.5
-"""Pause before a live source is read again after a failure."""
+"""Pause before a source that was lost is opened again."""
+
+NEXT_S = 0.02
+"""Pause before a live source is read again after one frame could not be had."""
 
 SAME_FAILURES = 3
 """A recording that fails this often in a row with the same words is given up: it is stuck."""
@@ -53,6 +57,10 @@ def as_it_is(frame: Frame) -> Frame:
     return frame
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 class Intake:
     """Reads a source on its own thread into a mailbox; use it in a ``with`` statement.
 
@@ -66,6 +74,7 @@ class Intake:
         health: Told about failed reads.
         give_up_after_s: A live source without a frame for this long has failed.
         receive: Sees every frame first, on the source's thread, and gives the one to go on with.
+        lost: Told, on that thread, when the source is about to be opened again.
         wake: Set with each frame, for whoever shows the newest.
     """
 
@@ -77,6 +86,7 @@ class Intake:
         give_up_after_s: float = 10.0,
         *,
         receive: Callable[[Frame], Frame] = as_it_is,
+        lost: Callable[[], None] = _nobody,
         wake: threading.Event | None = None,
     ) -> None:
         self.mailbox: Mailbox[Captured] = Mailbox(stop, keep_all=not source.is_live)
@@ -89,6 +99,7 @@ class Intake:
         self._health = health
         self._give_up_after_s = give_up_after_s
         self._receive = receive
+        self._lost = lost
         self._wake = wake or threading.Event()
         self._failing: Exception | None = None
         self._press: Command | None = None
@@ -170,8 +181,10 @@ class Intake:
                 same = same + 1 if str(error) == last_words else 1
                 last_words = str(error)
                 self._note(error, first=same == 1)
-                if self._source.is_live:
-                    self._stop.wait(RETRY_S)
+                if isinstance(error, SourceLost):
+                    self._reopen()
+                elif self._source.is_live:
+                    self._stop.wait(NEXT_S)
                 elif same >= SAME_FAILURES:
                     return
                 continue
@@ -185,6 +198,21 @@ class Intake:
             self.newest = captured.frame
             self._wake.set()
             if not self.mailbox.put(captured, keep=self.is_live and captured.press is not None):
+                return
+
+    def _reopen(self) -> None:
+        """Let go of a source that gives nothing more, and open it until that works."""
+        self._lost()
+        while not self._stop.is_set:
+            self._close_source()
+            if self._stop.wait(RETRY_S):
+                return
+            try:
+                self._source.open()
+            except InputError as error:
+                self._note(error, first=False)
+            else:
+                _log.info("%s is back", self._what)
                 return
 
     def _read_one(self) -> Captured | None:

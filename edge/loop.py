@@ -98,6 +98,7 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
                 health,
                 parts.give_up_after_s,
                 receive=parts.trust.receive,
+                lost=parts.trust.lost,
                 wake=wake,
             )
         )
@@ -111,7 +112,14 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
                 wake=wake,
             )
         )
-        session = Session(parts.controls, intake.ask_still, worker.go_on, parts.keep_case, wake)
+        session = Session(
+            parts.controls,
+            intake.ask_still,
+            worker.go_on,
+            parts.keep_case,
+            wake,
+            lambda: parts.trust.check_card(intake.newest),
+        )
         presenter = Presenter(
             screens,
             drawn_sinks,

@@ -93,7 +93,8 @@ class Presenter:
         now_ns = time.monotonic_ns()
         self._choice.outcome(now_ns / 1e9)
         self._answers.came(now_ns)
-        self._trust.analyzed(frame, result)
+        if self._screens.are_there:  # what to do is said to people who look
+            self._trust.analyzed(frame, result)
         self._latest = outcome
         screens = self._is_shown_live(now_ns) and not self._choice.is_live
         picture = None
@@ -140,7 +141,10 @@ class Presenter:
         self._not_live_s = now_s
         frame = newest or _blank_frame()
         result = no_live_result(frame, words)
-        self._show(self._draw(frame, result, "live"), frame, result, "live", counts=False)
+        # Without an age: that of the newest frame is small where the same picture comes again.
+        said = self._session.notices()
+        picture = self._draw(frame, result, "live", age=False, notices=said)
+        self._show(picture, frame, result, "live", counts=False)
 
     def _is_shown_live(self, now_ns: int) -> bool:
         return (
@@ -184,6 +188,7 @@ class Presenter:
         result_frame: Frame | None = None,
         *,
         hidden: bool = False,
+        age: bool = True,
         notices: Sequence[Notice] | None = None,
     ) -> Pixels:
         began_ns = time.monotonic_ns()
@@ -192,7 +197,7 @@ class Presenter:
         picture = self._overlay.draw(
             frame.pixels,
             result,
-            age_ms=None if view == "still" else frame_age_ms(frame, began_ns),
+            age_ms=frame_age_ms(frame, began_ns) if age and view != "still" else None,
             view=None if frame.captured_ns is None else "frozen" if view == "still" else view,
             result_age_ms=frame_age_ms(result_frame, began_ns) if result_frame else None,
             hidden=hidden,

@@ -47,6 +47,10 @@ Raises:
 """
 
 
+def _no_card() -> None:
+    """Nobody checks colours."""
+
+
 class Session:
     """The shutter's three states. All but the saving happens on the presentation thread.
 
@@ -56,6 +60,7 @@ class Session:
         go_on: Lets the analysis go on once a still is released.
         keep_case: Saves stills; ``None`` where no folder is configured.
         wake: Set when something has changed on another thread.
+        check_card: Checks the colours on a card that the camera sees.
     """
 
     def __init__(
@@ -65,7 +70,9 @@ class Session:
         go_on: Callable[[], None],
         keep_case: KeepCase | None,
         wake: threading.Event,
+        check_card: Callable[[], None] = _no_card,
     ) -> None:
+        self._check_card = check_card
         self.state: SessionState = "live"
         self.frozen: Frozen | None = None
         self.case_code: str | None = None
@@ -88,6 +95,8 @@ class Session:
                 self._freeze(command)
             elif self.state == "frozen" and command.wish in ("shutter", "release"):
                 self._release()
+            elif self.state == "live" and command.wish == "card":
+                self._check_card()
         if self.state == "freezing" and self._press is not None:
             waited_s = (time.monotonic_ns() - self._press.pressed_ns) / 1e9
             if waited_s > STILL_PATIENCE_S + _ANALYSIS_PATIENCE_S:

@@ -43,6 +43,14 @@ class Trust(Protocol):
         """What to say now, the most important first."""
         ...
 
+    def lost(self) -> None:
+        """The source is opened again; on its thread."""
+        ...
+
+    def check_card(self, frame: Frame | None) -> None:
+        """Check the colours on the card that the newest frame shows."""
+        ...
+
 
 class NoTrust:
     """Believes everything: for recordings, where nothing is live."""
@@ -72,3 +80,9 @@ class NoTrust:
     def notices(self, now_ns: int) -> list[Notice]:
         """Nothing to say."""
         return []
+
+    def lost(self) -> None:
+        """Nothing to forget."""
+
+    def check_card(self, frame: Frame | None) -> None:
+        """A recording has no camera whose colours could be checked."""

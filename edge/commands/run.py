@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from edge.config import Config, load_config
+from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
+    from edge.guards.colour_profile import ColourProfile
+    from edge.trust import Trust
     from models.manifest import Pack
 
 _log = logging.getLogger("dermedge.run")
@@ -30,7 +33,8 @@ _log = logging.getLogger("dermedge.run")
 )
 @click.option(
     "--source",
-    help="synthetic:SEED?size=WxH&fps=N&regions=N (the built-in phantom camera, the default), "
+    help="v4l2:CAMERA?size=WxH&fps=N (a USB camera; empty: the only one), "
+    "synthetic:SEED?size=WxH&fps=N&regions=N (the built-in phantom camera, the default), "
     "or the path of a picture, a folder or a video.",
 )
 @click.option(
@@ -51,6 +55,10 @@ _log = logging.getLogger("dermedge.run")
     help="auto (the default), paired (each picture with its own result) or live (the newest "
     "picture with the newest result).",
 )
+@click.option(
+    "--colour-profile",
+    help="hold, or the path of a colour profile: what is held of the camera's colours.",
+)
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
 @click.option("--pack", help="Name or folder of the model pack.")
@@ -65,6 +73,7 @@ def run(
     paced: bool | None,
     sinks: tuple[str, ...],
     view: str | None,
+    colour_profile: str | None,
     overwrite: bool | None,
     seconds: float | None,
     pack: str | None,
@@ -84,6 +93,7 @@ def run(
             "model": {"pack": pack, "backend": backend, "threads": threads},
             "output": {"sinks": sinks or None, "overwrite": overwrite},
             "view": {"mode": view},
+            "colour": {"profile": colour_profile},
             "loop": {"seconds": seconds},
         },
     )
@@ -125,10 +135,12 @@ def _run(config: Config) -> int:
 
     # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
     from edge.controls import Controls
+    from edge.guards.colour_profile import load_profile
     from edge.sinks.uri import outputs_from_uris
     from edge.sources.uri import path_of, source_from_uri
 
-    source = source_from_uri(config.source.uri, paced=config.source.paced)
+    profile = load_profile(config.colour.profile) if config.colour.profile else None
+    source = source_from_uri(config.source.uri, paced=config.source.paced, profile=profile)
     controls, stop = Controls(), Stop()
     outputs = outputs_from_uris(
         config.output.sinks,
@@ -158,6 +170,7 @@ def _run(config: Config) -> int:
             screens_must_open=outputs.screens_must_open,
             view=config.view.mode,
             validated=pack.classifier.manifest.validated,
+            trust=_trust(config, profile, is_live=source.is_live),
             controls=controls,
             give_up_after_s=config.source.give_up_after_s,
         )
@@ -171,6 +184,17 @@ def _run(config: Config) -> int:
     click.echo(summary, err=_are_results_on_stdout(config))
     reason = stop.reason
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
+
+
+def _trust(config: Config, profile: ColourProfile | None, *, is_live: bool) -> Trust:
+    """What watches over the picture: guards of a camera; of a recording nothing is live."""
+    from edge.trust import NoTrust
+
+    if not is_live:
+        return NoTrust()
+    from edge.guarded import Guards
+
+    return Guards(profile, Path(config.colour.folder) if config.colour.folder else state_folder())
 
 
 def _are_results_on_stdout(config: Config) -> bool:

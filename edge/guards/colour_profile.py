@@ -6,6 +6,7 @@ A profile is a TOML file::
     name = "clinic-ring-light"
     settle_s = 2.0          # the automatic may work for so long, then everything is held
     check_every_h = 24.0    # hours after which the white or grey card is due; absent: never
+    fixed = ["gain"]        # what this camera cannot set because it never moves; absent: nothing
 
     [v4l2]                  # controls by the names of v4l2-ctl; a value, or "hold"
     auto_exposure = 1
@@ -143,6 +144,8 @@ class ColourProfile(_Section):
     Attributes:
         name: Recorded with each frame.
         settle_s: Seconds that the automatic may work before everything is held.
+        fixed: What this camera has no control for because it never moves, as somebody knows; it
+            counts as held.
         check_every_h: Hours after which the card is due again; ``None`` asks for no card.
         v4l2: Control name to value or ``"hold"``.
         argus: For ``argus:`` sources.
@@ -152,6 +155,7 @@ class ColourProfile(_Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     settle_s: Annotated[float, Field(strict=True, ge=0.0, le=60.0)] = 2.0
     check_every_h: Annotated[float, Field(strict=True, ge=0.1, le=8760.0)] | None = None
+    fixed: tuple[Literal["exposure", "gain", "white_balance"], ...] = ()
     v4l2: dict[_ControlName, Annotated[int | Hold, _INT32]] = Field(default_factory=dict)
     argus: ArgusLock = ArgusLock()
     picamera2: Picamera2Lock = Picamera2Lock()

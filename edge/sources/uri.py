@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from edge.sources.base import Source
 from edge.uri import Kind, Uri, number, one_of, parse_uri, size_wh, split_kind, whole_number
 
 if TYPE_CHECKING:
-    from edge.sources.v4l2_controls import ColourProfile
+    from edge.guards.colour_profile import ColourProfile
+    from edge.sources.v4l2_colour import ColourProfile as V4l2Profile
 
 KINDS: Mapping[str, Kind] = {
     "synthetic": Kind(
@@ -25,13 +26,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "files": Kind("files:PATH"),
     "v4l2": Kind(
-        "v4l2:CAMERA?size=WxH&fps=N&format=MJPG|YUYV&still=WxH&profile=NAME",
+        "v4l2:CAMERA?size=WxH&fps=N&format=MJPG|YUYV&still=WxH",
         {
             "size": size_wh(16, 16384),
             "fps": number(0.1, 1000.0),
             "format": one_of("MJPG", "YUYV"),
             "still": size_wh(16, 16384),
-            "profile": str,
         },
     ),
 }
@@ -77,7 +77,7 @@ def source_from_uri(
     text: str,
     *,
     paced: bool = False,
-    v4l2_profile: Callable[[str], ColourProfile] | None = None,
+    profile: ColourProfile | None = None,
 ) -> Source:
     """The source that ``text`` names; nothing is opened yet.
 
@@ -87,7 +87,7 @@ def source_from_uri(
             where CAMERA is ``usb-VID:PID[:SERIAL]``, a bus path, ``/dev/video0`` or a link to it,
             or nothing where there is only one.
         paced: Give recordings at their own pace instead of as fast as they are analyzed.
-        v4l2_profile: Finds what ``profile=`` names; by default only ``hold`` is known.
+        profile: What to hold of a camera's colours; ``None`` leaves it on automatic.
 
     Raises:
         RequestError: No such kind or option.
@@ -95,7 +95,7 @@ def source_from_uri(
     """
     uri = parse_source(text)
     if uri.kind == "v4l2":
-        return _v4l2(uri, v4l2_profile)
+        return _v4l2(uri, profile)
     return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place, paced)
 
 
@@ -117,7 +117,7 @@ def _synthetic(uri: Uri) -> Source:
     )
 
 
-def _v4l2(uri: Uri, profile_of: Callable[[str], ColourProfile] | None) -> Source:
+def _v4l2(uri: Uri, profile: ColourProfile | None) -> Source:
     if sys.platform != "linux" or sys.maxsize < 2**32:
         raise RequestError(
             "64-bit Linux for a v4l2: source",
@@ -125,19 +125,25 @@ def _v4l2(uri: Uri, profile_of: Callable[[str], ColourProfile] | None) -> Source
             next_step="use synthetic: or files:",
         )
     from edge.sources.v4l2 import V4l2Source
-    from edge.sources.v4l2_controls import built_in_profile
     from edge.sources.v4l2_formats import Wish
 
     options = uri.options
-    name = options.get("profile")
     return V4l2Source(
         uri.place,
         wish=Wish(
             options.get("size", (1280, 720)), options.get("fps", 30.0), options.get("format")
         ),
         still_size_wh=options.get("still"),
-        profile=None if name is None else (profile_of or built_in_profile)(name),
+        profile=None if profile is None else _held(profile),
     )
+
+
+def _held(profile: ColourProfile) -> V4l2Profile:
+    from edge.sources.v4l2_colour import MATTERS
+    from edge.sources.v4l2_colour import ColourProfile as V4l2Profile
+
+    matters = tuple(matter for matter in MATTERS if matter not in profile.fixed)
+    return V4l2Profile(profile.name, profile.v4l2, profile.settle_s, matters)
 
 
 def _files(place: str, paced: bool) -> Source:

@@ -22,7 +22,8 @@ from edge.sources.jpeg import jpeg_fault
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2_capture import Capture, SilenceError, Taken
 from edge.sources.v4l2_clock import FrameNumbers
-from edge.sources.v4l2_controls import ColourLock, ColourProfile, Controls
+from edge.sources.v4l2_colour import ColourLock, ColourProfile
+from edge.sources.v4l2_controls import Controls
 from edge.sources.v4l2_device import Device, is_gone
 from edge.sources.v4l2_formats import Wish, agree, nearest_mode, offered_modes
 from edge.sources.v4l2_identity import Camera, Host, cannot_open, find_camera
@@ -106,6 +107,7 @@ class V4l2Source:
         self._capture: Capture | None = None
         self._settings: dict[str, Any] = {}
         self._settings_due_s = 0.0
+        self._in_force = False
         self._frames_seen = 0
         self._hold_due_s = 0.0
 
@@ -146,6 +148,8 @@ class V4l2Source:
 
     def _open_camera(self, camera: Camera, name: str) -> None:
         self._device = Device(camera.node)
+        if self._camera is not None and name != self._name:
+            self._lock = ColourLock(self._lock.profile)  # another camera: its values are its own
         self._camera, self._name = camera, name
         if not self._place or (self._place.startswith("/") and not os.path.islink(self._place)):
             # From now on this very camera, wherever it comes back.
@@ -160,8 +164,6 @@ class V4l2Source:
         agreed = agree(self._device, wish)
         if wish is not self._wish:
             agreed = replace(agreed, rate_notes=())  # a still has no rate
-        if self._lock.settle_s == 0.0:
-            self._lock.apply(self._known_controls)  # a change of format makes some cameras forget
         self._capture = Capture(
             self._device,
             self._camera.driver,
@@ -171,6 +173,10 @@ class V4l2Source:
             pool,
             self._wake,
         )
+        if self._lock.settle_s == 0.0:
+            # Now and not before: some cameras forget what was set when a stream begins, and
+            # uvcvideo answers from memory that it is still so.
+            self._lock.apply(self._known_controls)
         self._settings_due_s = 0.0
 
     def read(self) -> Frame | None:
@@ -267,10 +273,11 @@ class V4l2Source:
                 if taken is None:
                     raise self._no_still("a camera that was closed")
                 seen += 1
-                if seen <= settle or taken.stamp.exposure_began_ns <= pressed_ns:
+                after_ns = max(pressed_ns, self._lock.since_ns)
+                if seen <= settle or taken.stamp.exposure_began_ns <= after_ns:
                     capture.give_back(taken)
                     continue
-                self._read_settings(capture)
+                self._settings_due_s = 0.0  # those of this very picture
                 return self._checked_still(capture, taken)
             except FrameFault as error:
                 fault = str(error)
@@ -341,8 +348,9 @@ class V4l2Source:
 
     def _frame(self, capture: Capture, taken: Taken) -> Frame:
         pixels = capture.decode(taken)
-        if time.monotonic() >= self._settings_due_s:
-            self._read_settings(capture)
+        in_force = taken.stamp.exposure_began_ns > self._lock.since_ns
+        if in_force != self._in_force or time.monotonic() >= self._settings_due_s:
+            self._read_settings(capture, in_force)
         return Frame(
             pixels=pixels,
             frame_id=taken.frame_id,
@@ -376,9 +384,14 @@ class V4l2Source:
             self._lock.apply(self._known_controls)
             self._settings_due_s = 0.0
 
-    def _read_settings(self, capture: Capture) -> None:
+    def _read_settings(self, capture: Capture, in_force: bool) -> None:
         self._lock.check(self._known_controls)
         self._settings = _settings(self._known_controls, self._lock, capture)
+        if not in_force:  # this frame was exposed before the controls were set
+            locked = self._settings["locked"].items()
+            self._settings["locked"] = {k: None if held is None else False for k, held in locked}
+            self._settings["colour_locked"] = False
+        self._in_force = in_force
         self._settings_due_s = time.monotonic() + SETTINGS_EVERY_S
 
     def _lose(self, got: str) -> SourceLost:

@@ -220,7 +220,7 @@ def find_camera(place: str, host: Host) -> tuple[Camera, str]:
             got=f"{len(found)}: {listing}",
             next_step="name one of them as the source",
         )
-    if listing.refused:
+    if listing.refused and not listing.cameras:
         node, error = next(iter(listing.refused.items()))
         raise cannot_open(node, error, host)
     raise InputError(

@@ -19,6 +19,7 @@ from edge.pixel_pool import PixelPool
 from edge.sources.jpeg import segments_fault
 from edge.sources.v4l2_formats import BT601_LIMITED, Agreed, YuvCoding
 
+_RGB_LATER = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # BGR: RGB is new in OpenCV 4.11
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _SOF, _DRI, _SOS = frozenset({0xC0, 0xC1}), 0xDD, 0xDA
@@ -60,12 +61,12 @@ class Decoder:
         width, height = self._agreed.size_wh
         if self._agreed.pixel_format == "YUYV":
             return self._from_yuyv(payload)
-        data = payload.tobytes()
+        data = payload.tobytes()  # a loopback's writer may write on: what is checked is decoded
         fault = mjpeg_fault(data)
         if fault is not None:
             raise FrameFault(fault)
         try:
-            picture = cv2.imdecode(payload, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), _RGB_LATER)
         except cv2.error:  # a size beyond OpenCV's limits, for one
             picture = None
         if picture is None:

@@ -31,6 +31,7 @@ from edge.screens import group as group_module
 from edge.screens.base import Presented, Shown
 from edge.session import Frozen
 from edge.sinks.base import Shot
+from edge.sources.lost import SourceLost
 from edge.stop import Stop
 from edge.trust import NoTrust
 
@@ -578,6 +579,31 @@ def test_a_camera_that_recovers_is_forgiven(quick: None):
     assert "2 failed reads" in run.summary
     assert "got a torn one" in run.summary
     assert run.exit_code == 0
+
+
+def test_a_camera_that_is_lost_is_opened_again_until_it_comes_back(quick: None):
+    opened: list[int] = []
+
+    class Lost(FakeSource):
+        def open(self) -> None:
+            opened.append(self.reads)
+            if 1 < len(opened) < 4:
+                raise no_frame(0)
+
+    def read_one(number: int) -> Frame:
+        if number == 5:
+            raise SourceLost("a camera", got="it was unplugged", next_step="plug it in")
+        return camera()(number)
+
+    sink, run = FakeSink(), Run()
+    sink._on_write = lambda number: number < 20 or run.stop.request("x") or True
+    told: list[bool] = []
+    trust = NoTrust()
+    trust.lost = lambda: told.append(True)  # type: ignore[method-assign]
+    run(Lost(read_one), sink, trust=trust)
+    assert len(opened) == 4 and told == [True]
+    assert len(sink.ids) > 15
+    assert run.exit_code == 0 and "it was unplugged" in run.summary
 
 
 def test_a_camera_that_never_recovers_is_given_up(quick: None):

@@ -62,29 +62,40 @@ class Writer(threading.Thread):
             if self.spoil == "filled up":
                 data += bytes(5000)
             if self.spoil != "silent":
-                os.write(self._device.fileno(), data)
                 self.written_s[20 + number] = time.monotonic()
+                os.write(self._device.fileno(), data)
         self._device.close()
+
+
+def begin(source: V4l2Source) -> None:
+    """Pass over the first frames: v4l2loopback gives what its ring held before, or nothing yet."""
+    for _ in range(5):
+        try:
+            source.read()
+        except SourceLost:
+            raise
+        except InputError as error:
+            print("  refused:", error.got)
 
 
 def check_mjpg_by_arrival(writer: Writer) -> None:
     with V4l2Source(wish=Wish(SIZE_WH, 20.0)) as source:
         assert source.name.startswith("v4l2:platform:v4l2loopback"), source.name
+        begin(source)
         for pause_s in (0.0,) * 20 + (0.7,) * 3:
             time.sleep(pause_s)
             frame = source.read()
-            grey = int(frame.pixels.mean().round())
-            assert frame.size_wh == SIZE_WH and frame.pixels.std() < 2
+            grey = round(float(frame.pixels[300:310, 300:310].mean()))
+            assert frame.size_wh == SIZE_WH and frame.captured_by == "arrival"
             written_ns = writer.written_s[grey] * 1e9
-            print(f"  {frame.captured_by} {(frame.captured_ns - written_ns) / 1e6:.1f} ms", end="")
             # Nothing that had waited in a full queue during the pause.
-            assert time.monotonic_ns() - written_ns < 4e8, time.monotonic_ns() - written_ns
+            assert (frame.captured_ns - written_ns) / 1e6 < 400
             assert frame.exposure_began_ns < written_ns
-        print()
 
 
 def check_padding_and_torn_pictures(writer: Writer) -> None:
     with V4l2Source(NODE, wish=Wish(SIZE_WH, 20.0)) as source:
+        begin(source)
         writer.spoil = "filled up"
         for _ in range(5):
             assert source.read() is not None
@@ -97,14 +108,14 @@ def check_padding_and_torn_pictures(writer: Writer) -> None:
                 assert "in the middle of the picture" in str(error), error
                 refused += 1
         writer.spoil = ""
-        assert 5 <= refused == source.refused, (refused, source.refused)
+        assert refused >= 5 and source.refused >= refused, (refused, source.refused)
         time.sleep(0.2)
         assert source.read() is not None
 
 
 def check_a_writer_that_stops(writer: Writer) -> None:
     with V4l2Source(wish=Wish(SIZE_WH, 20.0), silent_after_s=1.0) as source:
-        assert source.read() is not None
+        begin(source)
         writer.spoil = "silent"
         try:
             for _ in range(20):
@@ -115,6 +126,7 @@ def check_a_writer_that_stops(writer: Writer) -> None:
         writer.spoil = ""
         source.close()
         source.open()
+        begin(source)
         assert source.read() is not None
 
 

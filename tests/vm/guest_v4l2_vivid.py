@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from edge.frame import Frame
 from edge.sources.lost import SourceLost
 from edge.sources.uri import source_from_uri
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_controls import HOLD
+from edge.sources.v4l2_colour import ColourProfile
 from edge.sources.v4l2_formats import Wish
 
 NODE = "/dev/video0"
@@ -255,6 +254,19 @@ def check_silence_and_close_from_outside() -> None:
         frames(source, 2)
 
 
+def check_close_during_a_still() -> None:
+    with opened(still_size_wh=(1280, 720)) as source:
+        frames(source, 2)
+        control("percentage_of_dropped_buffers=100")
+        threading.Timer(0.5, source.close).start()
+        raises(InputError, "was closed", lambda: source.take_still(time.monotonic_ns()))
+        assert source.read() is None
+        control("percentage_of_dropped_buffers=0")
+        source.close()
+        source.open()
+        assert frames(source, 2)[1].size_wh == (640, 480)
+
+
 def check_a_fatal_error_is_a_loss_and_can_be_opened_again() -> None:
     with opened() as source:
         last = frames(source, 3)[-1].frame_id
@@ -288,7 +300,7 @@ def check_unplugged_and_back_under_another_number() -> None:
 
 
 def check_a_held_profile() -> None:
-    profile = replace(HOLD, name="desk", settle_s=1.0, matters=("gain",))
+    profile = ColourProfile("desk", settle_s=1.0, matters=("gain",))
     with opened(profile=profile) as source:
         first = source.read()
         assert first.settings["colour_locked"] is False
@@ -313,9 +325,9 @@ def check_a_held_profile() -> None:
         source.close()
         control("gain_automatic=1")
         source.open()  # comes back to the same values, at once
-        settings = source.read().settings
+        settings = frames(source, 5)[-1].settings
         assert settings["colour_locked"] is True and settings["controls"]["gain"] == gain
-    with opened(profile=replace(HOLD, settle_s=0.1)) as source:
+    with opened(profile=ColourProfile("hold", settle_s=0.1)) as source:
         settings = frames(source, 40)[-1].settings
         assert settings["locked"]["gain"] is True
         assert settings["colour_locked"] is False  # exposure cannot be held

@@ -1,7 +1,8 @@
 """A USB camera in software, for guests: uvcvideo and the USB core cannot tell it from a real one.
 
 It answers as a UVC 1.0 device through raw_gadget on dummy_hcd (modprobe both first): MJPG and YUYV
-over a bulk endpoint, exposure, gain and white balance with automatics, a serial number. The time
+over a bulk endpoint, exposure, gain and white balance with automatics, a serial number. It forgets
+its settings when a stream begins, and a picture is as grey as it was exposed for long. The time
 of exposure is drawn into each picture, 32 black or white squares along its top: milliseconds of
 CLOCK_MONOTONIC, so that what the program claims can be compared with what was done.
 
@@ -185,7 +186,7 @@ class Camera:
                     print("control request:", error, flush=True)
 
     def _control(self, kind: int, request: int, value: int, index: int, length: int) -> None:
-        reply = self._reply(kind, request, value, index, length)
+        reply = self._reply(kind, request, value, index)
         if reply is None:
             self._call(RAW_EP0_STALL, None)
         elif kind & 0x80:
@@ -195,7 +196,7 @@ class Camera:
             if kind == 0x21 and request == SET_CUR:
                 self._set(value >> 8, index, data)
 
-    def _reply(self, kind: int, request: int, value: int, index: int, length: int) -> bytes | None:
+    def _reply(self, kind: int, request: int, value: int, index: int) -> bytes | None:
         if kind == 0x80 and request == 6:
             return self._descriptor(value >> 8, value & 255)
         if (kind, request) == (0x00, 9):
@@ -243,6 +244,8 @@ class Camera:
             self.format = min(max(data[2], 1), 2)
             self.frame = min(max(data[3], 1), 2)
             if selector == 2:  # commit: the stream begins
+                for control in CONTROLS.values():
+                    control.now = control.answers[GET_DEF]  # as some cameras do
                 self.generation += 1
                 self.streaming.set()
             return
@@ -296,6 +299,7 @@ class Camera:
         width, height = SIZES[self.format][self.frame - 1]
         square = min(SQUARE, width // BITS)
         grey = np.full((height, width), 96, np.uint8)
+        grey[square:] = min(255, CONTROLS[EXPOSURE].now // 4)  # longer is brighter
         for bit in range(BITS):
             grey[:square, bit * square : (bit + 1) * square] = 255 * (began_ms >> bit & 1)
         if self.format == 1:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from edge.errors import InputError, RequestError
+from edge.guards.colour_profile import ColourProfile
 from edge.sources.base import TakesStills
 from edge.sources.files import FilesSource
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import source_from_uri
 from edge.sources.v4l2 import V4l2Source
-from edge.sources.v4l2_controls import ColourProfile
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_synthetic(text: str, name: str):
         ("v4l2:", "v4l2:"),
         ("v4l2:/dev/video0", "v4l2:/dev/video0"),
         ("v4l2:usb-0ac8:0345:SN1@1-1.2:1.0?size=1280x720", "v4l2:usb-0ac8:0345:SN1@1-1.2:1.0"),
-        ("v4l2:?size=640x480&fps=25&format=YUYV&still=2592x1944&profile=hold", "v4l2:"),
+        ("v4l2:?size=640x480&fps=25&format=YUYV&still=2592x1944", "v4l2:"),
     ],
 )
 def test_v4l2(text: str, name: str):
@@ -55,7 +55,6 @@ def test_v4l2(text: str, name: str):
         ("v4l2:?format=H264", "option format that must be MJPG or YUYV"),
         ("v4l2:?size=1280", "WIDTHxHEIGHT"),
         ("v4l2:?fps=0", "fps"),
-        ("v4l2:?profile=ring", "the colour profile hold; got 'ring'"),
         ("v4l2:?zoom=2", "'zoom'"),
     ],
 )
@@ -70,15 +69,12 @@ def test_v4l2_is_for_linux(monkeypatch):
         source_from_uri("v4l2:")
 
 
-def test_profiles_can_come_from_elsewhere():
-    asked = []
-
-    def profile_of(name: str) -> ColourProfile:
-        asked.append(name)
-        return ColourProfile(name)
-
-    source_from_uri("v4l2:?profile=ring.toml", v4l2_profile=profile_of)
-    assert asked == ["ring.toml"]
+def test_a_colour_profile_says_what_a_camera_holds():
+    profile = ColourProfile(name="ring", settle_s=1.0, fixed=("gain",), v4l2={"gamma": 10})
+    held = source_from_uri("v4l2:", profile=profile)._lock.profile
+    assert (held.name, held.settle_s, held.controls) == ("ring", 1.0, {"gamma": 10})
+    assert held.matters == ("exposure", "white_balance")
+    assert source_from_uri("v4l2:")._lock.profile is None
 
 
 @pytest.mark.parametrize("prefix", ["", "files:"])

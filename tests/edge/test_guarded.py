@@ -1,0 +1,152 @@
+"""The guards of a run behind one seam, on real frames of the phantom camera."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+from shots_for_tests import frame, result
+
+from edge.analysis.analyzer import Analysis
+from edge.controls import Controls
+from edge.frame import Frame
+from edge.guarded import Guards
+from edge.guards.colour_profile import ColourProfile
+from edge.health import Health
+from edge.intake import Captured
+from edge.loop import Parts, run_loop
+from edge.screens.base import Presented, Shown
+from edge.stop import Stop
+
+LOCKED = {"exposure": True, "gain": True, "white_balance": True}
+
+
+def camera_frame(number: int, pixels=None, **settings) -> Frame:
+    new = frame(number, (320, 240))
+    return dataclasses.replace(
+        new, pixels=new.pixels if pixels is None else pixels, settings=settings or None
+    )
+
+
+def card(level: tuple[int, int, int]) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    noise = rng.integers(-2, 3, (240, 320, 3))
+    return np.clip(np.array(level) + noise, 0, 255).astype(np.uint8)
+
+
+def test_a_camera_without_a_profile_is_not_locked_and_says_so(tmp_path):
+    guards = Guards(None, tmp_path)
+    seen = guards.receive(camera_frame(1, gain=3, locked={"gain": False, "exposure": None}))
+    assert seen.settings is not None
+    assert seen.settings["colour_locked"] is False and seen.settings["colour_profile"] is None
+    assert seen.settings["gain"] == 3
+    (notice,) = guards.notices(time.monotonic_ns())
+    assert notice.text.startswith("colour not locked") and notice.level == "alarm"
+
+
+def test_a_locked_camera_is_believed(tmp_path):
+    guards = Guards(ColourProfile(name="ring"), tmp_path)
+    seen = guards.receive(camera_frame(1, colour_locked=True, locked=LOCKED))
+    assert seen.settings is not None and seen.settings["colour_locked"] is True
+    assert seen.settings["colour_profile"] == "ring"
+    assert guards.notices(time.monotonic_ns()) == []
+
+
+def test_a_card_check_is_kept_and_the_next_one_is_held_against_it(tmp_path):
+    settings = {"colour_locked": True, "locked": LOCKED}
+    guards = Guards(ColourProfile(name="ring"), tmp_path / "state")
+    shown = guards.receive(camera_frame(1, card((150, 150, 150)), **settings))
+    guards.check_card(shown)
+    assert [notice.text for notice in guards.notices(0)][0] == "Card checked"
+    (kept,) = (tmp_path / "state").glob("card-*.json")
+    assert json.loads(kept.read_text())["profile"] == "ring"
+    again = Guards(ColourProfile(name="ring"), tmp_path / "state")
+    reddish = again.receive(camera_frame(2, card((162, 150, 150)), **settings))
+    again.check_card(reddish)
+    texts = [notice.text for notice in again.notices(0)]
+    assert texts[0].startswith("Card check: colours are off by")
+    seen = again.receive(camera_frame(3, card((162, 150, 150)), **settings))
+    assert seen.settings is not None and seen.settings["colour_locked"] is False
+    assert seen.settings["colour_state"] == "drifted"
+
+
+@pytest.mark.parametrize("pixels", [None, "skin"])
+def test_what_is_no_card_is_said_and_nothing_is_kept(tmp_path, pixels):
+    guards = Guards(None, tmp_path / "state")
+    if pixels is None:
+        guards.check_card(None)
+    else:
+        guards.check_card(guards.receive(camera_frame(1, card((180, 120, 90)))))
+    assert guards.notices(0)[0].text.startswith("Card not checked: ")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_broken_file_of_an_earlier_check_is_told_and_does_not_stop_the_camera(tmp_path, caplog):
+    (tmp_path / "card-test_0.json").write_text("{")
+    guards = Guards(None, tmp_path)
+    assert guards.receive(camera_frame(1)).settings is not None
+    assert "a card check in" in caplog.text
+
+
+class Camera:
+    """Gives what ``pixels_of(number)`` gives, 100 times a second."""
+
+    name, is_live = "test:0", True
+
+    def __init__(self, pixels_of) -> None:
+        self._pixels_of = pixels_of
+        self._number = -1
+
+    def open(self) -> None: ...
+
+    def read(self) -> Frame:
+        time.sleep(0.01)
+        self._number += 1
+        return camera_frame(self._number, self._pixels_of(self._number))
+
+    def close(self) -> None: ...
+
+
+class Screen:
+    name, room = "screen", None
+
+    def __init__(self) -> None:
+        self.shown: list[Shown] = []
+
+    def open(self) -> None: ...
+
+    def show(self, shown: Shown) -> Presented:
+        self.shown.append(shown)
+        return Presented(shown.number, time.monotonic_ns())
+
+    def poll(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("view", ["paired", "live"])
+@pytest.mark.parametrize("fault", ["frozen", "black"])
+def test_a_camera_that_freezes_or_goes_black_loses_its_labels(tmp_path, view: str, fault: str):
+    rng = np.random.default_rng(5)
+    still = rng.integers(60, 200, (240, 320, 3), np.uint8)
+
+    def pixels_of(number: int) -> np.ndarray:
+        if 40 <= number < 240:
+            return still if fault == "frozen" else np.zeros((240, 320, 3), np.uint8)
+        return rng.integers(60, 200, (240, 320, 3), np.uint8)
+
+    def analyze(captured: Captured) -> Analysis:
+        return Analysis(result(captured.frame), None)
+
+    screen, stop = Screen(), Stop()
+    stop.request_after(4.5)
+    parts = Parts(screens=[screen], trust=Guards(None, tmp_path), view=view, controls=Controls())
+    run_loop(Camera(pixels_of), analyze, parts, stop=stop, health=Health())
+    words = [shown.result.reasons for shown in screen.shown if shown.result.status != "ok"]
+    assert words, "nothing was said"
+    expected = "the same picture" if fault == "frozen" else "the picture is black"
+    assert any(expected in reason for reasons in words for reason in reasons), words
+    assert screen.shown[-1].result.status == "ok", "it did not come back"
