@@ -171,13 +171,20 @@ def check_card(
         wall_trusted: Whether that is known to be right.
 
     Raises:
-        InputError: The frame shows no card, or is not of a live camera.
+        InputError: The frame shows no card, or is not of a live camera that holds its colours:
+            what an automatic makes of a card says nothing about the next picture.
     """
     if frame.captured_ns is None or frame.captured_clock != "monotonic":
         raise InputError(
             "a card check on a live camera",
             got=f"a recording, {frame.source}",
             next_step="run it with the camera as the source",
+        )
+    if not _holds(frame):
+        raise InputError(
+            "a card check under a colour lock",
+            got="a camera on automatic",
+            next_step="name a colour profile, wait until it has settled, and check again",
         )
     reading = measure_card(frame.pixels)
     kept = before is not None and before.is_of(frame.source, profile)
@@ -192,6 +199,13 @@ def check_card(
         reference=before.reference if before is not None and kept else reading,
         settings=_plain(frame.settings),
     )
+
+
+def _holds(frame: Frame) -> bool:
+    """By what the source itself read back; ``colour_locked`` is false where a check is due, too."""
+    locked = (frame.settings or {}).get("locked")
+    held = isinstance(locked, Mapping) and bool(locked) and all(v is True for v in locked.values())
+    return held or frame.captured_by == "synthetic"
 
 
 def _plain(settings: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -33,8 +33,12 @@ def card(color_rgb: tuple[int, int, int], *, fall_off: float = 0.1, grain: float
     return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
 
 
-def frame_of(pixels: Uint8, source: str = "v4l2:usb-1") -> Frame:
-    return Frame(pixels, 3, source, 5_000, "monotonic", "driver", settings={"awb_gains_rb": [2, 1]})
+LOCKED = {"exposure": True, "gain": True, "white_balance": True}
+
+
+def frame_of(pixels: Uint8, locked: object = LOCKED) -> Frame:
+    settings = {"awb_gains_rb": [2, 1], "locked": locked, "colour_locked": False}  # one is due
+    return Frame(pixels, 3, "v4l2:usb-1", 5_000, "monotonic", "driver", settings=settings)
 
 
 def test_a_card_reads_the_ratios_of_linear_light() -> None:
@@ -102,6 +106,12 @@ def test_a_recording_cannot_be_checked() -> None:
     frame = Frame(card((200, 190, 180)), 0, "file:card.png", None, None, "file")
     with pytest.raises(InputError, match="live camera"):
         check_card(frame, "ring", None, boot_id=None)
+
+
+@pytest.mark.parametrize("locked", [None, {}, {**LOCKED, "gain": None}, {**LOCKED, "gain": False}])
+def test_a_camera_on_automatic_cannot_be_checked(locked: object) -> None:
+    with pytest.raises(InputError, match="name a colour profile"):
+        check_card(frame_of(card((195, 190, 185)), locked), "ring", None, boot_id="b")
 
 
 def test_a_check_is_kept_and_read_back(tmp_path: Path) -> None:
