@@ -37,6 +37,7 @@ _FLAGS = {
     "output.sinks": "--sink",
     "output.overwrite": "--overwrite",
     "view.mode": "--view",
+    "tracking.on": "--tracking",
     "colour.profile": "--colour-profile",
     "loop.seconds": "--seconds",
 }
@@ -101,6 +102,14 @@ class SourceSection(_Section):
             description="Show recordings at their own pace instead of as fast as they are analyzed",
         ),
     ] = False
+    has_noise: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="false for a source that sends equal bytes while nothing moves, such as a "
+            "test pattern: equal pictures are then not taken for a camera that hangs",
+        ),
+    ] = True
     give_up_after_s: Annotated[
         float,
         Field(
@@ -162,6 +171,18 @@ class ColourSection(_Section):
     ] = ""
 
 
+class TrackingSection(_Section):
+    """Whether regions are followed from frame to frame."""
+
+    on: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Letters stay with their lesions and classes are averaged over time",
+        ),
+    ] = True
+
+
 class ViewSection(_Section):
     """Which picture is shown with which result."""
 
@@ -194,6 +215,7 @@ class Config(_Section):
     model: ModelSection = ModelSection()
     output: OutputSection = OutputSection()
     colour: ColourSection = ColourSection()
+    tracking: TrackingSection = TrackingSection()
     view: ViewSection = ViewSection()
     loop: LoopSection = LoopSection()
 

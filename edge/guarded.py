@@ -19,6 +19,7 @@ from edge.guards.live import LiveGuard
 from edge.guards.quality import QualityGuard
 from edge.overlay.notices import Notice
 from edge.result import Result
+from edge.tracking.motion import ViewMotion
 
 SAID_FOR_S = 6.0
 """How long the outcome of a card check stays on the screen."""
@@ -32,15 +33,19 @@ class Guards:
     Args:
         profile: In force on the source; ``None`` where the camera is left on automatic.
         folder: Where card checks are kept; made with the first one.
+        has_noise: False for a source known to send equal bytes while nothing moves.
     """
 
-    def __init__(self, profile: ColourProfile | None, folder: Path) -> None:
+    def __init__(
+        self, profile: ColourProfile | None, folder: Path, *, has_noise: bool = True
+    ) -> None:
         self._profile = profile or ColourProfile(name="none")
         self._has_profile = profile is not None
         self._folder = folder
-        self._live = LiveGuard()
+        self._live = LiveGuard(has_noise=has_noise)
         self._age = AgeAlarm()
         self._quality = QualityGuard()
+        self._motion = ViewMotion()
         self._lock = threading.Lock()  # of the colour guard: one thread observes, another accepts
         self._colour: ColourGuard | None = None
         self._check: CardCheck | None = None
@@ -54,7 +59,15 @@ class Guards:
         with self._lock:
             guard = self._colour = self._colour or self._guard_of(frame.source)
             guard.observe(frame, now_ns)
-            settings = guard.settings_with(frame)
+        return self._with_settings(frame)
+
+    def receive_still(self, frame: Frame) -> Frame:
+        """See a still: its exposure and gain are its own, and say nothing about the stream's."""
+        return self._with_settings(frame)
+
+    def _with_settings(self, frame: Frame) -> Frame:
+        with self._lock:
+            settings = self._colour.settings_with(frame) if self._colour else frame.settings
         if settings is None or settings is frame.settings:
             return frame
         if not self._has_profile:
@@ -88,7 +101,7 @@ class Guards:
 
     def has_moved(self, result_frame: Frame, newest: Frame) -> bool:
         """Whether outlines of one frame would lie beside their lesions in the other."""
-        return result_frame.frame_id != newest.frame_id
+        return self._motion.has_moved(result_frame, newest)
 
     def notices(self, now_ns: int) -> list[Notice]:
         """What to say now, the most important first."""

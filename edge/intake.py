@@ -74,6 +74,7 @@ class Intake:
         health: Told about failed reads.
         give_up_after_s: A live source without a frame for this long has failed.
         receive: Sees every frame first, on the source's thread, and gives the one to go on with.
+        receive_still: Sees every still that the source takes apart from its stream.
         lost: Told, on that thread, when the source is about to be opened again.
         wake: Set with each frame, for whoever shows the newest.
     """
@@ -86,6 +87,7 @@ class Intake:
         give_up_after_s: float = 10.0,
         *,
         receive: Callable[[Frame], Frame] = as_it_is,
+        receive_still: Callable[[Frame], Frame] = as_it_is,
         lost: Callable[[], None] = _nobody,
         wake: threading.Event | None = None,
     ) -> None:
@@ -99,6 +101,7 @@ class Intake:
         self._health = health
         self._give_up_after_s = give_up_after_s
         self._receive = receive
+        self._receive_still = receive_still
         self._lost = lost
         self._wake = wake or threading.Event()
         self._failing: Exception | None = None
@@ -221,7 +224,8 @@ class Intake:
         if press is not None and isinstance(self._source, TakesStills):
             self._press = None
             try:
-                return Captured(self._receive(self._source.take_still(press.pressed_ns)), press)
+                still = self._source.take_still(press.pressed_ns)
+                return Captured(self._receive_still(still), press)
             except InputError as error:  # the stream goes on all the same
                 _log.warning("no still from %s: %s", self._source.name, error)
                 self._no_still(error.got)

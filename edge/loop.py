@@ -98,6 +98,7 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
                 health,
                 parts.give_up_after_s,
                 receive=parts.trust.receive,
+                receive_still=parts.trust.receive_still,
                 lost=parts.trust.lost,
                 wake=wake,
             )

@@ -154,6 +154,8 @@ class Presenter:
         )
 
     def _not_live_words(self, now_ns: int) -> str | None:
+        if self._session.pauses_stream(now_ns):
+            return None
         words = self._trust.not_live_words(now_ns)
         if words is None and self._is_live_source and self._session.state == "live":
             words = self._answers.overdue_words(now_ns)

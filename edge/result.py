@@ -55,6 +55,7 @@ class Stage(str, Enum):
     CLASSIFY = "classify"
     COLOUR = "colour"
     QUALITY = "quality"
+    TRACK = "track"
     TOTAL = "total"
     DRAW = "draw"
     PRESENT = "present"

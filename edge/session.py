@@ -116,6 +116,15 @@ class Session:
             )
             self._saving.start()
 
+    def pauses_stream(self, now_ns: int) -> bool:
+        """Whether the camera may be silent because it takes a still."""
+        press = self._press
+        return (
+            self.state == "freezing"
+            and press is not None
+            and now_ns - press.pressed_ns < STILL_PATIENCE_S * 1e9
+        )
+
     def close(self, patience_s: float = 10.0) -> bool:
         """Wait for a case that is being saved; False where it did not end in time."""
         if self._saving is None:

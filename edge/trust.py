@@ -16,6 +16,10 @@ class Trust(Protocol):
         """See a frame first, on the source's thread; gives it with what is known of its colours."""
         ...
 
+    def receive_still(self, frame: Frame) -> Frame:
+        """See a still that was taken apart from the stream, on the source's thread."""
+        ...
+
     def frame_words(self, frame: Frame) -> str | None:
         """Why this frame is no live image (repeated, black), or ``None``; on the analysis thread.
 
@@ -57,6 +61,10 @@ class NoTrust:
 
     def receive(self, frame: Frame) -> Frame:
         """The frame as it is."""
+        return frame
+
+    def receive_still(self, frame: Frame) -> Frame:
+        """The still as it is."""
         return frame
 
     def frame_words(self, frame: Frame) -> str | None:

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,7 +19,11 @@ from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
+    from edge.analysis.analyzer import Analysis, Analyzer
+    from edge.analysis_thread import Analyze
     from edge.guards.colour_profile import ColourProfile
+    from edge.intake import Captured
+    from edge.tracking.tracker import Tracker
     from edge.trust import Trust
     from models.manifest import Pack
 
@@ -59,6 +65,11 @@ _log = logging.getLogger("dermedge.run")
     "--colour-profile",
     help="hold, or the path of a colour profile: what is held of the camera's colours.",
 )
+@click.option(
+    "--tracking/--no-tracking",
+    default=None,
+    help="Follow regions from picture to picture (the default), or judge each by itself.",
+)
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
 @click.option("--pack", help="Name or folder of the model pack.")
@@ -74,6 +85,7 @@ def run(
     sinks: tuple[str, ...],
     view: str | None,
     colour_profile: str | None,
+    tracking: bool | None,
     overwrite: bool | None,
     seconds: float | None,
     pack: str | None,
@@ -94,6 +106,7 @@ def run(
             "output": {"sinks": sinks or None, "overwrite": overwrite},
             "view": {"mode": view},
             "colour": {"profile": colour_profile},
+            "tracking": {"on": tracking},
             "loop": {"seconds": seconds},
         },
     )
@@ -154,6 +167,7 @@ def _run(config: Config) -> int:
     from edge.compose import open_analyzer
     from edge.health import Health
     from edge.loop import Parts, run_loop
+    from edge.tracking.tracker import Tracker
 
     health = Health(config.loop.health_every_s)
     # Until the engines are open there is nothing to finish: a stop signal ends the program there.
@@ -176,7 +190,7 @@ def _run(config: Config) -> int:
         )
         summary = run_loop(
             source,
-            lambda captured: analyzer.analyze(captured.frame),
+            _followed(analyzer, Tracker(pack.classifier.manifest) if config.tracking.on else None),
             parts,
             stop=stop,
             health=health,
@@ -184,6 +198,25 @@ def _run(config: Config) -> int:
     click.echo(summary, err=_are_results_on_stdout(config))
     reason = stop.reason
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
+
+
+def _followed(analyzer: Analyzer, tracker: Tracker | None) -> Analyze:
+    """Analysis, and for all but stills the tracking behind it, timed like its other stages."""
+    from edge.result import Stage
+
+    def analyze(captured: Captured) -> Analysis:
+        analysis = analyzer.analyze(captured.frame)
+        if tracker is None or captured.press is not None:
+            return analysis
+        began_s = time.perf_counter()
+        followed = tracker.follow(captured.frame, analysis)
+        spent_ms = (time.perf_counter() - began_s) * 1e3
+        timings = dict(followed.result.timings_ms)
+        timings[Stage.TRACK] = spent_ms
+        timings[Stage.TOTAL] = timings.get(Stage.TOTAL, 0.0) + spent_ms
+        return replace(followed, result=replace(followed.result, timings_ms=timings))
+
+    return analyze
 
 
 def _trust(config: Config, profile: ColourProfile | None, *, is_live: bool) -> Trust:
@@ -194,7 +227,8 @@ def _trust(config: Config, profile: ColourProfile | None, *, is_live: bool) -> T
         return NoTrust()
     from edge.guarded import Guards
 
-    return Guards(profile, Path(config.colour.folder) if config.colour.folder else state_folder())
+    folder = Path(config.colour.folder) if config.colour.folder else state_folder()
+    return Guards(profile, folder, has_noise=config.source.has_noise)
 
 
 def _are_results_on_stdout(config: Config) -> bool:

@@ -1,0 +1,1 @@
+"""Regions that keep still: letters, classes and outlines over time."""

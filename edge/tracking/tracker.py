@@ -1,0 +1,236 @@
+"""Follows regions from frame to frame, so that letters and classes stay with their lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.analysis.analyzer import Analysis
+from edge.frame import Frame
+from edge.result import ANSWERED, Region, letters
+from edge.tracking.motion import Shift, SmallView, shift_between, small_view
+from edge.tracking.track import Box, Track
+from models.manifest import Manifest
+
+ASLEEP_S = 10.0
+"""A lesion that is not seen, because it is out of sight or was missed, keeps its letter so long."""
+
+GAP_S = 3.0
+"""A stream that pauses for longer starts anew: nobody knows what the camera was moved to."""
+
+CONFIRM_S = 0.6
+"""A region that is new beside others is announced with its second sighting within this time: a
+patch that shows in one analysis alone would only flicker."""
+
+IOU_MIN = 0.1
+NEAR_DIAMETERS = 0.6
+AREA_RATIO_MAX = 3.0
+"""A region is taken for a track if their boxes overlap by the first, or their centres lie closer
+than so many diameters and their areas differ by no more than the last."""
+
+STRANGE_MAX = 2
+"""Analyses in a row without any known movement and without any region known again: another view."""
+
+
+class Tracker:
+    """Gives every region of a stream the letter and the averaged classes of its lesion.
+
+    Tracks move with the view (phase correlation of small grey pictures), so that a moved camera
+    changes no letter. Regions are matched to tracks greedily, the best pair first: with boxes moved
+    along, lesions of one picture hardly compete. Of two regions that a lesion has split into, the
+    better match keeps the letter; of two lesions that have merged, the better match gives it.
+
+    A letter is not given again until everything starts anew: with another source or size, after a
+    pause of :data:`GAP_S`, or when the view shows other skin. The letters then begin at A, in order
+    of size. Until then new lesions take the next letter of the alphabet.
+
+    Regions are those of the frame itself, and so are their colours; nothing is drawn that was not
+    found in it. One thread; memory is bounded by what is found in :data:`ASLEEP_S`.
+
+    Args:
+        classifier: Says when a class may be named.
+    """
+
+    def __init__(self, classifier: Manifest) -> None:
+        self._classifier = classifier
+        self._tracks: list[Track] = []
+        self._next_id = 0
+        self._next_letter = 0
+        self._view: SmallView | None = None
+        self._source: str | None = None
+        self._now_s = 0.0
+        self._strange = 0
+
+    def reset(self) -> None:
+        """Forget everything: the next lesion is A."""
+        self._tracks.clear()
+        self._next_letter = 0
+        self._view = None
+        self._strange = 0
+
+    def follow(self, frame: Frame, analysis: Analysis) -> Analysis:
+        """The same analysis with letters, track ids and classes that keep still.
+
+        Args:
+            frame: The frame that was analyzed; its pixels are read during the call only.
+            analysis: Its analysis. Its mask may be changed: what is not announced is taken out.
+        """
+        if analysis.result.status not in ANSWERED or frame.captured_ns is None:
+            return analysis
+        now_s = frame.captured_ns / 1e9
+        shift = self._move_to(frame, now_s)
+        regions = analysis.result.regions or ()
+        matched = self._match(regions)
+        self._look_for_another_view(shift, regions, matched)
+        first = not self._tracks
+        if first:
+            matched = {}
+        kept: list[Region] = []
+        withheld: list[Region] = []
+        for index, region in enumerate(regions):
+            track = matched.get(index)
+            if track is None:
+                track = self._new_track(region, now_s)
+            else:
+                track.see(region, now_s)
+            if track.letter or first or track.sightings > 1:
+                track.letter = track.letter or self._new_letter()
+                kept.append(self._followed(region, index, track, analysis, now_s))
+            else:
+                withheld.append(region)
+        self._forget(now_s)
+        return self._with_regions(analysis, kept, withheld)
+
+    # --- the view ---------------------------------------------------------------------------------
+
+    def _move_to(self, frame: Frame, now_s: float) -> Shift:
+        view = small_view(frame.pixels)
+        before, self._view = self._view, view
+        paused = not 0.0 <= now_s - self._now_s <= GAP_S
+        if before is None or paused or frame.source != self._source:
+            self.reset()
+            self._view = view
+        elif before.size_wh != view.size_wh:
+            self.reset()
+            self._view = view
+        self._source, self._now_s = frame.source, now_s
+        if before is None or not self._tracks:
+            return Shift(0.0, 0.0, 1.0)
+        shift = shift_between(before, view)
+        if shift.is_known:
+            for track in self._tracks:
+                track.box = track.box + (shift.dx_px, shift.dy_px, shift.dx_px, shift.dy_px)
+        return shift
+
+    def _look_for_another_view(
+        self, shift: Shift, regions: Sequence[Region], matched: dict[int, Track]
+    ) -> None:
+        if shift.is_known or matched:
+            self._strange = 0
+            return
+        self._strange += 1
+        if self._strange >= STRANGE_MAX or regions:
+            view = self._view
+            self.reset()
+            self._view = view
+
+    # --- regions and tracks -----------------------------------------------------------------------
+
+    def _match(self, regions: Sequence[Region]) -> dict[int, Track]:
+        """Which region is which track, the best pairs first."""
+        pairs = []
+        for index, region in enumerate(regions):
+            box = np.array(region.box_xyxy, np.float64)
+            for number, track in enumerate(self._tracks):
+                likeness = _likeness(box, region.area_px, track)
+                if likeness > 0.0:
+                    pairs.append((-likeness, number, index))
+        taken: dict[int, Track] = {}
+        used: set[int] = set()
+        for _, number, index in sorted(pairs):
+            if index not in taken and number not in used:
+                taken[index] = self._tracks[number]
+                used.add(number)
+        return taken
+
+    def _new_track(self, region: Region, now_s: float) -> Track:
+        box = np.array(region.box_xyxy, np.float64)
+        track = Track(self._next_id, "", box, float(region.area_px), now_s)
+        self._next_id += 1
+        self._tracks.append(track)
+        return track
+
+    def _new_letter(self) -> str:
+        letter = letters(self._next_letter)
+        self._next_letter += 1
+        return letter
+
+    def _followed(
+        self, region: Region, index: int, track: Track, analysis: Analysis, now_s: float
+    ) -> Region:
+        region = replace(region, letter=track.letter, track_id=track.track_id)
+        probabilities = analysis.probabilities
+        if probabilities is None or index >= len(probabilities):
+            return region
+        said = track.verdict(probabilities[index], now_s, self._classifier)
+        return replace(
+            region,
+            classes=said.classes,
+            abstained=said.abstained,
+            abstain_reason=said.abstain_reason,
+        )
+
+    def _forget(self, now_s: float) -> None:
+        self._tracks = [
+            track
+            for track in self._tracks
+            if now_s - track.seen_s <= (ASLEEP_S if track.letter else CONFIRM_S)
+        ]
+
+    def _with_regions(
+        self, analysis: Analysis, kept: Sequence[Region], withheld: Sequence[Region]
+    ) -> Analysis:
+        result = analysis.result
+        if withheld and analysis.mask is not None:
+            for region in withheld:
+                _erase(region, analysis.mask)
+        status = result.status if kept or not withheld else "nothing_found"
+        result = replace(
+            result,
+            status=status,
+            regions=tuple(kept),
+            regions_not_classified=sum(not region.classified for region in kept),
+        )
+        return replace(analysis, result=result)
+
+
+def _likeness(box: Box, area_px: float, track: Track) -> float:
+    """0 for strangers; up to 1 for near neighbours, 1 and more for boxes that overlap."""
+    overlap = _iou(box, track.box)
+    if overlap >= IOU_MIN:
+        return 1.0 + overlap
+    larger = max(area_px, track.area_px)
+    if larger > AREA_RATIO_MAX * min(area_px, track.area_px):
+        return 0.0
+    diameter = float(np.sqrt(4.0 * larger / np.pi))
+    centres = (box[:2] + box[2:] - track.box[:2] - track.box[2:]) / 2.0
+    distance = float(np.hypot(*centres)) / diameter
+    return 1.0 - distance / NEAR_DIAMETERS if distance < NEAR_DIAMETERS else 0.0
+
+
+def _iou(one: Box, other: Box) -> float:
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    if sides.min() <= 0.0:
+        return 0.0
+    both = float(sides.prod())
+    areas = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod())
+    return both / (areas - both)
+
+
+def _erase(region: Region, mask: NDArray[np.uint8]) -> None:
+    outlines = [np.array(contour.points, np.int32) for contour in region.contours]
+    cv2.drawContours(mask, outlines, -1, 0, cv2.FILLED)
