@@ -51,6 +51,7 @@ _WORDS = {
     "finite_number": "a finite number",
     "string_type": "text in quotes",
     "string_too_short": "text that is not empty",
+    "string_too_long": "text of at most {max_length} characters",
     "bool_type": "true or false",
     "literal_error": "one of {expected}",
     "greater_than_equal": "a number of at least {ge:g}",
@@ -147,8 +148,8 @@ class OutputSection(_Section):
     sinks: Annotated[
         tuple[Annotated[str, AfterValidator(_sink_uri)], ...],
         Field(
-            description="window:?screen=WxH, headless, video:PATH?fps=N, png:DIR?every=N, "
-            "jsonl:PATH; empty: a window where there is a display"
+            description="window:?screen=WxH, screen:CONNECTOR, web:HOST:PORT, headless, "
+            "video:PATH?fps=N, png:DIR?every=N, jsonl:PATH; empty: a window"
         ),
     ] = ()
     overwrite: Annotated[
@@ -168,6 +169,19 @@ class ColourSection(_Section):
     ] = ""
     folder: Annotated[
         str, Field(description="Folder for card checks; empty: dermedge in the user's state folder")
+    ] = ""
+
+
+class WebSection(_Section):
+    """The web page."""
+
+    token: Annotated[
+        str,
+        Field(
+            max_length=200,
+            description="Needed to open the web page from elsewhere; at least 16 characters; "
+            "empty: a new one at each start, written into the log",
+        ),
     ] = ""
 
 
@@ -215,6 +229,7 @@ class Config(_Section):
     model: ModelSection = ModelSection()
     output: OutputSection = OutputSection()
     colour: ColourSection = ColourSection()
+    web: WebSection = WebSection()
     tracking: TrackingSection = TrackingSection()
     view: ViewSection = ViewSection()
     loop: LoopSection = LoopSection()

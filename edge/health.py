@@ -188,6 +188,20 @@ class Health:
 
     # --- words ----------------------------------------------------------------------------------
 
+    def figures(self, put_ids: IdGaps, taken_ids: IdGaps) -> dict[str, str]:
+        """The figures of now for a person, by name."""
+        with self._lock:
+            recent = self.recent if self.recent.analyses > 1 else self.total
+            return {
+                "analyses per second": _number(recent.per_second, ".1f"),
+                "analysis": f"{_number(recent.stages.get(Stage.TOTAL, Samples()).median)} ms",
+                "frame age": f"{_number(recent.age_ms.median)} ms "
+                f"(95 %: {_number(recent.age_ms.p95)} ms)",
+                "captured": str(put_ids.seen),
+                "analyzed": str(taken_ids.seen),
+                "dropped": str(taken_ids.missing),
+            }
+
     def line_when_due(self, put_ids: IdGaps, taken_ids: IdGaps) -> str | None:
         """The health line of the time since the last one, or ``None`` where it is not time yet."""
         if time.monotonic() < self._next_line_s:

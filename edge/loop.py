@@ -28,6 +28,7 @@ from edge.session import KeepCase, Session
 from edge.sinks.base import Sink
 from edge.sinks.group import SinkGroup
 from edge.sources.base import Source
+from edge.status import Status
 from edge.stop import Stop
 from edge.trust import NoTrust, Trust
 from edge.view import ViewChoice, ViewMode
@@ -51,6 +52,7 @@ class Parts:
         trust: Watches over what is shown.
         controls: Wishes of the person at the device.
         keep_case: Saves frozen stills, where a folder for them is configured.
+        status: Told about the parts of the run, for screens that tell of them.
         give_up_after_s: A live source without a frame for this long has failed.
     """
 
@@ -62,6 +64,7 @@ class Parts:
     trust: Trust = field(default_factory=NoTrust)
     controls: Controls = field(default_factory=Controls)
     keep_case: KeepCase | None = None
+    status: Status = field(default_factory=Status)
     give_up_after_s: float = 10.0
 
 
@@ -121,6 +124,7 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
             wake,
             lambda: parts.trust.check_card(intake.newest),
         )
+        parts.status.bind(session, health, intake)
         presenter = Presenter(
             screens,
             drawn_sinks,

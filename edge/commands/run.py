@@ -52,7 +52,8 @@ _log = logging.getLogger("dermedge.run")
     "--sink",
     "sinks",
     multiple=True,
-    help="window (window:?screen=WxH for another screen than the display says), headless, "
+    help="window (window:?screen=WxH for another screen than the display says), screen:CONNECTOR "
+    "(a whole display without a desktop), web:HOST:PORT (a page for a browser), headless, "
     "video:PATH.webm, png:DIR?every=N or jsonl:PATH; may be repeated. video and png hold what a "
     "window beside them shows. Default: a window where there is a display.",
 )
@@ -151,16 +152,19 @@ def _run(config: Config) -> int:
     from edge.guards.colour_profile import load_profile
     from edge.sinks.uri import outputs_from_uris
     from edge.sources.uri import path_of, source_from_uri
+    from edge.status import Status
 
     profile = load_profile(config.colour.profile) if config.colour.profile else None
     source = source_from_uri(config.source.uri, paced=config.source.paced, profile=profile)
-    controls, stop = Controls(), Stop()
+    controls, stop, status = Controls(), Stop(), Status()
     outputs = outputs_from_uris(
         config.output.sinks,
         overwrite=config.output.overwrite,
         lossless=not source.is_live,
         controls=controls,
         stop=stop,
+        status=status,
+        web_token=config.web.token,
         source_path=path_of(config.source.uri),
     )
 
@@ -186,6 +190,7 @@ def _run(config: Config) -> int:
             validated=pack.classifier.manifest.validated,
             trust=_trust(config, profile, is_live=source.is_live),
             controls=controls,
+            status=status,
             give_up_after_s=config.source.give_up_after_s,
         )
         summary = run_loop(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ from edge.errors import RequestError
 from edge.output_names import OVERLAY_SUFFIX
 from edge.screens.base import Screen
 from edge.sinks.base import Sink
+from edge.status import Status
 from edge.stop import Stop
 from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
 
 KINDS: Mapping[str, Kind] = {
     "window": Kind("window:?screen=WxH", {"screen": size_wh(64, 16384)}),
     "screen": Kind("screen:CONNECTOR"),
+    "web": Kind("web:HOST:PORT"),
     "headless": Kind("headless"),
     "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
@@ -25,7 +28,8 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _WITHOUT_PATH = ("window", "headless")
-_SCREENS = ("window", "screen")
+_SCREENS = ("window", "screen", "web")
+_WITH_OR_WITHOUT = ("screen", "web")
 
 _LIVE_FPS = 10.0
 """Highest rate of a live video."""
@@ -43,12 +47,14 @@ def parse_sink(text: str) -> Uri:
     """
     uri = parse_uri(text, KINDS, "sink")
     needs_path = uri.kind not in _WITHOUT_PATH
-    if uri.kind != "screen" and needs_path != bool(uri.place):
+    if uri.kind not in _WITH_OR_WITHOUT and needs_path != bool(uri.place):
         raise RequestError(
             f"a sink written as {KINDS[uri.kind].form}",
             got=repr(text),
             next_step="add the path" if needs_path else "leave the path out",
         )
+    if uri.kind == "web":
+        _host_and_port(uri.place)
     if uri.kind == "video" and Path(uri.place).suffix.lower() != ".webm":
         raise RequestError(
             "a video path that ends in .webm",
@@ -80,6 +86,8 @@ def outputs_from_uris(
     lossless: bool,
     controls: Controls,
     stop: Stop,
+    status: Status | None = None,
+    web_token: str = "",
     source_path: Path | None = None,
 ) -> Outputs:
     """The named sinks and screens; none is open.
@@ -91,6 +99,8 @@ def outputs_from_uris(
         lossless: A video holds every frame, even if the loop has to wait for the encoder.
         controls: Told what the user does at a screen.
         stop: Asked to stop by a closed window.
+        status: Says how the run stands, for the web page.
+        web_token: Token of the web page; one is made where it needs one and has none.
         source_path: What the source reads; no sink may write there, nor over a file of it, nor
             into the folder above.
 
@@ -99,11 +109,18 @@ def outputs_from_uris(
             or the source.
     """
     if not texts:  # results are counted in any case
-        window = _screen(Uri("window", "", {}), controls, stop)
+        window = _display(Uri("window", "", {}), controls, stop)
         return Outputs((), (window,), screens_must_open=False)
     uris = [parse_sink(text) for text in texts]
     _refuse_shared_places(uris, texts, source_path)
-    screens = [_screen(uri, controls, stop) for uri in uris if uri.kind in _SCREENS]
+    status = status or Status()
+    screens: list[Screen] = [
+        _web(uri, controls, status, web_token)
+        if uri.kind == "web"
+        else _display(uri, controls, stop)
+        for uri in sorted(uris, key=lambda uri: uri.kind == "web")  # its age is not the eye's
+        if uri.kind in _SCREENS
+    ]
     sinks = [_sink(uri, overwrite, lossless) for uri in uris if uri.kind not in _SCREENS]
     return Outputs(tuple(sinks), tuple(screens), screens_must_open=not sinks and bool(screens))
 
@@ -116,7 +133,8 @@ def _refuse_shared_places(
     taken: dict[str, str] = {}
     for uri, text in zip(uris, texts, strict=True):
         # Not Path.resolve: before Python 3.13 it raises RuntimeError for a link to itself.
-        place = os.path.realpath(uri.place) if uri.place else uri.kind
+        is_path = uri.kind not in (*_WITHOUT_PATH, *_WITH_OR_WITHOUT)
+        place = os.path.realpath(uri.place) if is_path else f"{uri.kind}:{uri.place}"
         if place in taken:
             raise RequestError(
                 "each sink once, with a path of its own",
@@ -149,7 +167,29 @@ def _places_of(source_path: Path) -> frozenset[str]:
     return frozenset(places)
 
 
-def _screen(uri: Uri, controls: Controls, stop: Stop) -> Screen:
+def _web(uri: Uri, controls: Controls, status: Status, token: str) -> Screen:
+    from edge.screens.web import LOOPBACK, WebScreen, new_token
+
+    host, port = _host_and_port(uri.place)
+    if not token and host not in LOOPBACK:
+        token = new_token()
+    return WebScreen(controls, status, host=host, port=port, token=token)
+
+
+def _host_and_port(place: str) -> tuple[str, int]:
+    """``HOST:PORT``, either of which may be missing; an IPv6 address stands in brackets."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(\d{1,5}))?", place)
+    if match is None or not 0 <= int(match[2] or 0) <= 65535:
+        raise RequestError(
+            "a web page written as web:HOST:PORT",
+            got=repr(place),
+            next_step="write, for example, web:127.0.0.1:8080 or web:0.0.0.0:8080",
+        )
+    host = match[1].strip("[]") or "127.0.0.1"
+    return host, int(match[2]) if match[2] else 8080
+
+
+def _display(uri: Uri, controls: Controls, stop: Stop) -> Screen:
     from edge.screens.process import ScreenProcess
 
     options = {"connector": uri.place} if uri.kind == "screen" else {}
