@@ -122,7 +122,7 @@ class Presenter:
         if result.frame.size_wh != newest.size_wh:
             hidden = True
         picture = self._draw(newest, result, "live", latest.frame, hidden=hidden)
-        self._show(picture, newest, result, "live")
+        self._show(picture, newest, result, "live", hidden=hidden)
 
     def idle(self, newest: Frame | None) -> None:
         """Keep the screens honest while nothing comes: old pictures lose their labels."""
@@ -222,10 +222,17 @@ class Presenter:
         )
 
     def _show(
-        self, picture: Pixels, frame: Frame, result: Result, view: ViewName, *, counts: bool = True
+        self,
+        picture: Pixels,
+        frame: Frame,
+        result: Result,
+        view: ViewName,
+        *,
+        hidden: bool = False,
+        counts: bool = True,
     ) -> None:
         number = 0 if self._shown is None else self._shown.number + 1
-        self._shown = Shown(number, picture, frame, result, view)
+        self._shown = Shown(number, picture, frame, result, view, hidden)
         began_ns = time.monotonic_ns()
         if counts:
             self._ages.handed_over(number, frame)

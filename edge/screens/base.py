@@ -27,6 +27,7 @@ class Shown:
         frame: Whose pixels are seen.
         result: What is drawn over it; ``frame.frame_id`` is its own in ``paired`` and ``still``.
         view: How the two belong together.
+        hidden: The view has moved since the result's frame: its regions are not to be told.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Shown:
     frame: Frame
     result: Result
     view: ViewName
+    hidden: bool = False
 
 
 @dataclass(frozen=True)

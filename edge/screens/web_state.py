@@ -38,7 +38,9 @@ def page_state(shown: Shown | None, snapshot: Snapshot, silent_s: float | None) 
         "regions": [],
         "notes": [],
     }
-    if shown is not None and dead is None:
+    if shown is not None and dead is None and shown.hidden:
+        state["notes"] = ["Hidden: the view moves", DISCLAIMER]
+    elif shown is not None and dead is None:
         regions = sorted(shown.result.regions or (), key=lambda r: (len(r.letter), r.letter))
         state["regions"] = [_region(region, shown.result) for region in regions]
         state["notes"] = _notes(shown.result)

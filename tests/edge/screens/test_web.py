@@ -208,6 +208,11 @@ def test_the_words_of_a_region():
     assert "Research prototype. Not for diagnosis." in state["notes"]
 
 
+def test_what_is_hidden_in_the_picture_is_not_in_the_table():
+    state = page_state(dataclasses.replace(shown(3), hidden=True), Snapshot(), None)
+    assert state["regions"] == [] and state["notes"][0] == "Hidden: the view moves"
+
+
 # --- wishes and strangers -----------------------------------------------------------------------
 
 
