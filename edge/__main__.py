@@ -18,6 +18,11 @@ _COMMANDS = {
         "Analyze pictures, folders and videos; write overlays, masks and Result JSON.",
     ),
     "run": ("edge.commands.run", "run", "Run the camera loop: aim, see, read."),
+    "export": (
+        "edge.commands.export",
+        "export",
+        "Copy cases, logs and recordings to a stick, and verify them.",
+    ),
     "kiosk": (
         "edge.commands.kiosk",
         "kiosk",

@@ -38,6 +38,7 @@ _FLAGS = {
     "output.overwrite": "--overwrite",
     "view.mode": "--view",
     "tracking.on": "--tracking",
+    "cases.folder": "--cases",
     "colour.profile": "--colour-profile",
     "loop.seconds": "--seconds",
 }
@@ -172,6 +173,18 @@ class ColourSection(_Section):
     ] = ""
 
 
+class CasesSection(_Section):
+    """Where frozen stills are kept."""
+
+    folder: Annotated[
+        str, Field(description="Folder for cases; empty: frozen stills are shown and not kept")
+    ] = ""
+    reserve_mb: Annotated[
+        int,
+        Field(strict=True, ge=0, le=10_000_000, description="Room in MB that cases must leave"),
+    ] = 256
+
+
 class WebSection(_Section):
     """The web page."""
 
@@ -229,6 +242,7 @@ class Config(_Section):
     model: ModelSection = ModelSection()
     output: OutputSection = OutputSection()
     colour: ColourSection = ColourSection()
+    cases: CasesSection = CasesSection()
     web: WebSection = WebSection()
     tracking: TrackingSection = TrackingSection()
     view: ViewSection = ViewSection()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge.analysis_thread import Analyze
     from edge.guards.colour_profile import ColourProfile
     from edge.intake import Captured
+    from edge.session import KeepCase
     from edge.tracking.tracker import Tracker
     from edge.trust import Trust
     from models.manifest import Pack
@@ -71,6 +72,7 @@ _log = logging.getLogger("dermedge.run")
     default=None,
     help="Follow regions from picture to picture (the default), or judge each by itself.",
 )
+@click.option("--cases", help="Folder in which frozen stills are kept, each as a case.")
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
 @click.option("--pack", help="Name or folder of the model pack.")
@@ -87,6 +89,7 @@ def run(
     view: str | None,
     colour_profile: str | None,
     tracking: bool | None,
+    cases: str | None,
     overwrite: bool | None,
     seconds: float | None,
     pack: str | None,
@@ -108,6 +111,7 @@ def run(
             "view": {"mode": view},
             "colour": {"profile": colour_profile},
             "tracking": {"on": tracking},
+            "cases": {"folder": cases},
             "loop": {"seconds": seconds},
         },
     )
@@ -168,6 +172,8 @@ def _run(config: Config) -> int:
         source_path=path_of(config.source.uri),
     )
 
+    keep_case = _case_keeper(config, pack.name)
+
     from edge.compose import open_analyzer
     from edge.health import Health
     from edge.loop import Parts, run_loop
@@ -190,6 +196,7 @@ def _run(config: Config) -> int:
             validated=pack.classifier.manifest.validated,
             trust=_trust(config, profile, is_live=source.is_live),
             controls=controls,
+            keep_case=keep_case,
             status=status,
             give_up_after_s=config.source.give_up_after_s,
         )
@@ -222,6 +229,26 @@ def _followed(analyzer: Analyzer, tracker: Tracker | None) -> Analyze:
         return replace(followed, result=replace(followed.result, timings_ms=timings))
 
     return analyze
+
+
+def _case_keeper(config: Config, pack_name: str) -> KeepCase | None:
+    """What saves frozen stills, where a folder is configured and can be written.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    if not config.cases.folder:
+        return None
+    from edge.cases.writer import CaseWriter
+
+    settings = config.model_dump(mode="json", exclude={"web": {"token"}})
+    writer = CaseWriter(
+        Path(config.cases.folder),
+        lambda: {"pack": pack_name, "configuration": settings},
+        reserve_bytes=config.cases.reserve_mb << 20,
+    )
+    writer.open()
+    return writer.keep
 
 
 def _trust(config: Config, profile: ColourProfile | None, *, is_live: bool) -> Trust:

@@ -1,0 +1,1 @@
+"""Cases: frozen stills with all that is known about them, each a folder, whole or not there."""
