@@ -169,7 +169,7 @@ class ColourSection(_Section):
         ),
     ] = ""
     folder: Annotated[
-        str, Field(description="Folder for card checks; empty: dermedge in the user's state folder")
+        str, Field(description="Folder for card checks; empty: in the state folder of the user")
     ] = ""
 
 

@@ -200,7 +200,7 @@ class Presenter:
             frame.pixels,
             result,
             age_ms=frame_age_ms(frame, began_ns) if age and view != "still" else None,
-            view=None if frame.captured_ns is None else "frozen" if view == "still" else view,
+            view=_view_words(view) if age and frame.captured_ns is not None else None,
             result_age_ms=frame_age_ms(result_frame, began_ns) if result_frame else None,
             hidden=hidden,
             notices=notices or (),
@@ -319,6 +319,10 @@ class _Ages:
 def _captured_ns(frame: Frame) -> int | None:
     """Capture on this machine's clock, or ``None``."""
     return frame.captured_ns if frame.captured_clock == "monotonic" else None
+
+
+def _view_words(view: ViewName) -> str:
+    return "frozen" if view == "still" else view
 
 
 def _blank_frame() -> Frame:
