@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.errors import RequestError
+from edge.inputs.uri import parse_input
 from edge.sinks.uri import parse_sink
 from edge.sources.uri import parse_source
 
@@ -39,6 +40,7 @@ _FLAGS = {
     "view.mode": "--view",
     "tracking.on": "--tracking",
     "cases.folder": "--cases",
+    "controls.inputs": "--input",
     "colour.profile": "--colour-profile",
     "loop.seconds": "--seconds",
 }
@@ -67,6 +69,10 @@ def _source_uri(text: str) -> str:
 
 def _sink_uri(text: str) -> str:
     return _checked(text, parse_sink)
+
+
+def _input_uri(text: str) -> str:
+    return _checked(text, parse_input)
 
 
 class _Refused(ValueError):
@@ -173,6 +179,15 @@ class ColourSection(_Section):
     ] = ""
 
 
+class ControlsSection(_Section):
+    """Buttons and keys of the device."""
+
+    inputs: Annotated[
+        tuple[Annotated[str, AfterValidator(_input_uri)], ...],
+        Field(description="evdev:DEVICE?key=KEY&wish=WISH, gpio:CHIP/LINE?bias=BIAS&edge=EDGE"),
+    ] = ()
+
+
 class CasesSection(_Section):
     """Where frozen stills are kept."""
 
@@ -242,6 +257,7 @@ class Config(_Section):
     model: ModelSection = ModelSection()
     output: OutputSection = OutputSection()
     colour: ColourSection = ColourSection()
+    controls: ControlsSection = ControlsSection()
     cases: CasesSection = CasesSection()
     web: WebSection = WebSection()
     tracking: TrackingSection = TrackingSection()

@@ -54,8 +54,9 @@ def parse_uri(text: str, kinds: Mapping[str, Kind], what: str) -> Uri:
     if not kind and text in kinds:
         kind, rest = text, ""
     if kind not in kinds:
+        article = "an" if what[0] in "aeiou" else "a"
         raise RequestError(
-            f"a {what} of the kind {', '.join(k.form for k in kinds.values())}",
+            f"{article} {what} of the kind {', '.join(k.form for k in kinds.values())}",
             got=repr(text),
             next_step="see dermedge run --help",
         )

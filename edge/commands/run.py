@@ -72,6 +72,12 @@ _log = logging.getLogger("dermedge.run")
     default=None,
     help="Follow regions from picture to picture (the default), or judge each by itself.",
 )
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    help="A button: evdev:DEVICE?key=KEY or gpio:CHIP/LINE; may be repeated.",
+)
 @click.option("--cases", help="Folder in which frozen stills are kept, each as a case.")
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
 @click.option("--seconds", type=float, help="Stop after this long.")
@@ -89,6 +95,7 @@ def run(
     view: str | None,
     colour_profile: str | None,
     tracking: bool | None,
+    inputs: tuple[str, ...],
     cases: str | None,
     overwrite: bool | None,
     seconds: float | None,
@@ -111,6 +118,7 @@ def run(
             "view": {"mode": view},
             "colour": {"profile": colour_profile},
             "tracking": {"on": tracking},
+            "controls": {"inputs": inputs or None},
             "cases": {"folder": cases},
             "loop": {"seconds": seconds},
         },
@@ -176,6 +184,7 @@ def _run(config: Config) -> int:
 
     from edge.compose import open_analyzer
     from edge.health import Health
+    from edge.inputs.uri import buttons_from_uris
     from edge.loop import Parts, run_loop
     from edge.tracking.tracker import Tracker
 
@@ -184,7 +193,10 @@ def _run(config: Config) -> int:
     with (
         open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer,
         stop_on_signals(stop),
+        contextlib.ExitStack() as buttons,
     ):
+        for button in buttons_from_uris(config.controls.inputs, controls, stop):
+            buttons.enter_context(button)
         _log.info("running %s with the pack %s; Ctrl-C stops", source.name, pack.name)
         if config.loop.seconds > 0.0:
             stop.request_after(config.loop.seconds)

@@ -1,0 +1,1 @@
+"""Inputs: buttons and keys of the device, one file for each kind."""
