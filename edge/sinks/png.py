@@ -18,16 +18,13 @@ class PngSink:
         every: Write the first frame and then every ``every``-th analyzed one.
     """
 
+    wants_drawn = True
+
     def __init__(self, folder: Path, every: int = 1) -> None:
         self.name = f"png {printable(folder)}"
         self._folder = folder
         self._every = every
         self._seen = 0
-
-    @property
-    def wants_drawn(self) -> bool:
-        """True where the next frame is one to be written."""
-        return self._seen % self._every == 0
 
     def open(self) -> None:
         """Make the folder.
@@ -43,7 +40,7 @@ class PngSink:
         Raises:
             InputError: The disk is full or gone; no partial file stays.
         """
-        due = self.wants_drawn
+        due = self._seen % self._every == 0
         self._seen += 1
         if due:
             picture = shot.frame.pixels if shot.drawn is None else shot.drawn

@@ -12,6 +12,7 @@ from edge.controls import Controls
 from edge.errors import RequestError
 from edge.output_names import OVERLAY_SUFFIX
 from edge.screens.base import Screen
+from edge.sinks.background import BackgroundSink
 from edge.sinks.base import Sink
 from edge.status import Status
 from edge.stop import Stop
@@ -121,8 +122,12 @@ def outputs_from_uris(
         for uri in sorted(uris, key=lambda uri: uri.kind == "web")  # its age is not the eye's
         if uri.kind in _SCREENS
     ]
-    sinks = [_sink(uri, overwrite, lossless) for uri in uris if uri.kind not in _SCREENS]
-    return Outputs(tuple(sinks), tuple(screens), screens_must_open=not sinks and bool(screens))
+    sinks = tuple(
+        BackgroundSink(_sink(uri, overwrite, lossless), stop, lossless=lossless)
+        for uri in uris
+        if uri.kind not in _SCREENS
+    )
+    return Outputs(sinks, tuple(screens), screens_must_open=not sinks and bool(screens))
 
 
 def _refuse_shared_places(

@@ -172,18 +172,30 @@ def test_run_draws_for_the_screen_of_its_window(tiny_pack: Path, tmp_path: Path)
 
 def on_a_screen(size: str, script: str, *arguments: str) -> str:
     """What ``script`` prints, run on a virtual screen of this size without a window manager."""
-    xvfb = shutil.which("xvfb-run")
+    xvfb = shutil.which("Xvfb")
     if xvfb is None:
-        pytest.skip("needs xvfb-run: apt-get install xvfb xauth")
-    if shutil.which("xauth") is None:
-        pytest.skip("xvfb-run needs xauth: apt-get install xauth")
-    screen = f"-screen 0 {size}x24"
-    child = subprocess.run(
-        [xvfb, "-a", "-s", screen, sys.executable, "-c", script, *arguments, *IMPORTS],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={k: v for k, v in os.environ.items() if k != "QT_QPA_PLATFORM"},
+        pytest.skip("needs Xvfb: apt-get install xvfb")
+    ready, told = os.pipe()
+    server = subprocess.Popen(
+        [xvfb, "-displayfd", str(told), "-screen", "0", f"{size}x24", "-nolisten", "tcp"],
+        pass_fds=[told],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
+    os.close(told)
+    try:
+        with os.fdopen(ready) as line:
+            display = f":{line.readline().strip()}"  # written once it takes clients
+        env = {k: v for k, v in os.environ.items() if k not in ("QT_QPA_PLATFORM", "XAUTHORITY")}
+        child = subprocess.run(
+            [sys.executable, "-c", script, *arguments, *IMPORTS],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**env, "DISPLAY": display},
+        )
+    finally:
+        server.kill()
+        server.wait()
     assert child.returncode == 0, child.stderr
     return child.stdout.strip()
