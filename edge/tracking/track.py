@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.analysis.classify import Verdict, verdict
 from edge.result import Region
+from edge.tracking.motion import Movement
 from models.manifest import Manifest
 
 AVERAGE_S = 1.0
@@ -48,6 +49,13 @@ class Track:
     _classified_s: float = 0.0
     _named: int | None = None
     _was_uncertain: bool = False
+
+    def move(self, movement: Movement) -> None:
+        """Go along with the view; the box stays upright."""
+        (centre,) = movement.of((self.box[np.newaxis, :2] + self.box[np.newaxis, 2:]) / 2.0)
+        half = movement.zoom * (self.box[2:] - self.box[:2]) / 2.0
+        self.box = np.concatenate((centre - half, centre + half))
+        self.area_px *= movement.zoom**2
 
     def see(self, region: Region, now_s: float) -> None:
         """Take over where it is now."""

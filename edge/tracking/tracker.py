@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.analysis.analyzer import Analysis
 from edge.frame import Frame
 from edge.result import ANSWERED, Region, letters
-from edge.tracking.motion import Shift, SmallView, shift_between, small_view
+from edge.tracking.motion import Movement, SmallView, movement_between, small_view
 from edge.tracking.track import Box, Track
 from models.manifest import Manifest
 
@@ -32,24 +32,55 @@ AREA_RATIO_MAX = 3.0
 """A region is taken for a track if their boxes overlap by the first, or their centres lie closer
 than so many diameters and their areas differ by no more than the last."""
 
-STRANGE_MAX = 2
-"""Analyses in a row without any known movement and without any region known again: another view."""
+
+@dataclass
+class _Scene:
+    """What is known of the skin in view.
+
+    Attributes:
+        view: As it was seen last.
+        seen_s: When that was.
+        tracks: Lesions of it, with boxes as of that view.
+        next_letter: Number of the next letter.
+    """
+
+    view: SmallView
+    seen_s: float
+    tracks: list[Track] = field(default_factory=list)
+    next_letter: int = 0
+
+    def move(self, movement: Movement, view: SmallView, now_s: float) -> None:
+        """Go along with the view."""
+        for track in self.tracks:
+            track.move(movement)
+        self.view, self.seen_s = view, now_s
+
+    def new_letter(self) -> str:
+        """The next one of the alphabet."""
+        letter = letters(self.next_letter)
+        self.next_letter += 1
+        return letter
 
 
 class Tracker:
     """Gives every region of a stream the letter and the averaged classes of its lesion.
 
-    Tracks move with the view (phase correlation of small grey pictures), so that a moved camera
-    changes no letter. Regions are matched to tracks greedily, the best pair first: with boxes moved
-    along, lesions of one picture hardly compete. Of two regions that a lesion has split into, the
-    better match keeps the letter; of two lesions that have merged, the better match gives it.
+    Tracks move, turn and grow with the view (see :mod:`edge.tracking.motion`), so that a moved
+    camera changes no letter. Regions are matched to tracks greedily, the best pair first: with
+    boxes moved along, lesions of one picture hardly compete. Of two regions that a lesion has split
+    into, the better match keeps the letter; of two lesions that have merged, the better match gives
+    it.
 
     A letter is not given again until everything starts anew: with another source or size, after a
     pause of :data:`GAP_S`, or when the view shows other skin. The letters then begin at A, in order
-    of size. Until then new lesions take the next letter of the alphabet.
+    of size. Until then new lesions take the next letter of the alphabet. Where other skin was in
+    view for less than :data:`ASLEEP_S`, as after a torn frame or a look aside, and the skin before
+    comes back, its letters come back with it.
 
     Regions are those of the frame itself, and so are their colours; nothing is drawn that was not
-    found in it. One thread; memory is bounded by what is found in :data:`ASLEEP_S`.
+    found in it. A region beyond ``max_regions`` is not classified and carries no classes, whatever
+    its lesion was called before. One thread; memory is bounded by what is found in
+    :data:`ASLEEP_S`.
 
     Args:
         classifier: Says when a class may be named.
@@ -57,20 +88,14 @@ class Tracker:
 
     def __init__(self, classifier: Manifest) -> None:
         self._classifier = classifier
-        self._tracks: list[Track] = []
         self._next_id = 0
-        self._next_letter = 0
-        self._view: SmallView | None = None
+        self._scene: _Scene | None = None
+        self._aside: _Scene | None = None
         self._source: str | None = None
-        self._now_s = 0.0
-        self._strange = 0
 
     def reset(self) -> None:
         """Forget everything: the next lesion is A."""
-        self._tracks.clear()
-        self._next_letter = 0
-        self._view = None
-        self._strange = 0
+        self._scene = self._aside = None
 
     def follow(self, frame: Frame, analysis: Analysis) -> Analysis:
         """The same analysis with letters, track ids and classes that keep still.
@@ -82,92 +107,61 @@ class Tracker:
         if analysis.result.status not in ANSWERED or frame.captured_ns is None:
             return analysis
         now_s = frame.captured_ns / 1e9
-        shift = self._move_to(frame, now_s)
+        scene = self._scene_of(frame, now_s)
         regions = analysis.result.regions or ()
-        matched = self._match(regions)
-        self._look_for_another_view(shift, regions, matched)
-        first = not self._tracks
-        if first:
-            matched = {}
+        first = not scene.tracks
+        matched = _matches(regions, scene.tracks)
         kept: list[Region] = []
         withheld: list[Region] = []
         for index, region in enumerate(regions):
             track = matched.get(index)
             if track is None:
-                track = self._new_track(region, now_s)
+                track = self._new_track(scene, region, now_s)
             else:
                 track.see(region, now_s)
             if track.letter or first or track.sightings > 1:
-                track.letter = track.letter or self._new_letter()
+                track.letter = track.letter or scene.new_letter()
                 kept.append(self._followed(region, index, track, analysis, now_s))
             else:
                 withheld.append(region)
-        self._forget(now_s)
+        scene.tracks = [track for track in scene.tracks if not _is_forgotten(track, now_s)]
         return self._with_regions(analysis, kept, withheld)
 
-    # --- the view ---------------------------------------------------------------------------------
-
-    def _move_to(self, frame: Frame, now_s: float) -> Shift:
+    def _scene_of(self, frame: Frame, now_s: float) -> _Scene:
+        """The scene that a frame shows: the one before, the one before that, or a new one."""
         view = small_view(frame.pixels)
-        before, self._view = self._view, view
-        paused = not 0.0 <= now_s - self._now_s <= GAP_S
-        if before is None or paused or frame.source != self._source:
-            self.reset()
-            self._view = view
-        elif before.size_wh != view.size_wh:
-            self.reset()
-            self._view = view
-        self._source, self._now_s = frame.source, now_s
-        if before is None or not self._tracks:
-            return Shift(0.0, 0.0, 1.0)
-        shift = shift_between(before, view)
-        if shift.is_known:
-            for track in self._tracks:
-                track.box = track.box + (shift.dx_px, shift.dy_px, shift.dx_px, shift.dy_px)
-        return shift
-
-    def _look_for_another_view(
-        self, shift: Shift, regions: Sequence[Region], matched: dict[int, Track]
-    ) -> None:
-        if shift.is_known or matched:
-            self._strange = 0
-            return
-        self._strange += 1
-        if self._strange >= STRANGE_MAX or regions:
-            view = self._view
-            self.reset()
-            self._view = view
+        scene = self._scene
+        if (
+            scene is None
+            or frame.source != self._source
+            or scene.view.size_wh != view.size_wh
+            or not 0.0 <= now_s - scene.seen_s <= GAP_S
+        ):
+            self._source = frame.source
+            self._aside = None
+            self._scene = _Scene(view, now_s)
+            return self._scene
+        movement = movement_between(scene.view, view)
+        if movement.is_known or movement.is_blind:
+            scene.move(movement, view, now_s)
+            return scene
+        aside = self._aside
+        self._aside, self._scene = scene, _Scene(view, now_s)
+        if aside is not None and now_s - aside.seen_s <= ASLEEP_S:
+            movement = movement_between(aside.view, view)
+            if movement.is_known:
+                aside.move(movement, view, now_s)
+                self._scene = aside
+        return self._scene
 
     # --- regions and tracks -----------------------------------------------------------------------
 
-    def _match(self, regions: Sequence[Region]) -> dict[int, Track]:
-        """Which region is which track, the best pairs first."""
-        pairs = []
-        for index, region in enumerate(regions):
-            box = np.array(region.box_xyxy, np.float64)
-            for number, track in enumerate(self._tracks):
-                likeness = _likeness(box, region.area_px, track)
-                if likeness > 0.0:
-                    pairs.append((-likeness, number, index))
-        taken: dict[int, Track] = {}
-        used: set[int] = set()
-        for _, number, index in sorted(pairs):
-            if index not in taken and number not in used:
-                taken[index] = self._tracks[number]
-                used.add(number)
-        return taken
-
-    def _new_track(self, region: Region, now_s: float) -> Track:
+    def _new_track(self, scene: _Scene, region: Region, now_s: float) -> Track:
         box = np.array(region.box_xyxy, np.float64)
         track = Track(self._next_id, "", box, float(region.area_px), now_s)
         self._next_id += 1
-        self._tracks.append(track)
+        scene.tracks.append(track)
         return track
-
-    def _new_letter(self) -> str:
-        letter = letters(self._next_letter)
-        self._next_letter += 1
-        return letter
 
     def _followed(
         self, region: Region, index: int, track: Track, analysis: Analysis, now_s: float
@@ -184,13 +178,6 @@ class Tracker:
             abstain_reason=said.abstain_reason,
         )
 
-    def _forget(self, now_s: float) -> None:
-        self._tracks = [
-            track
-            for track in self._tracks
-            if now_s - track.seen_s <= (ASLEEP_S if track.letter else CONFIRM_S)
-        ]
-
     def _with_regions(
         self, analysis: Analysis, kept: Sequence[Region], withheld: Sequence[Region]
     ) -> Analysis:
@@ -206,6 +193,28 @@ class Tracker:
             regions_not_classified=sum(not region.classified for region in kept),
         )
         return replace(analysis, result=result)
+
+
+def _matches(regions: Sequence[Region], tracks: Sequence[Track]) -> dict[int, Track]:
+    """Which region is which track, the best pairs first."""
+    pairs = []
+    for index, region in enumerate(regions):
+        box = np.array(region.box_xyxy, np.float64)
+        for number, track in enumerate(tracks):
+            likeness = _likeness(box, region.area_px, track)
+            if likeness > 0.0:
+                pairs.append((-likeness, number, index))
+    taken: dict[int, Track] = {}
+    used: set[int] = set()
+    for _, number, index in sorted(pairs):
+        if index not in taken and number not in used:
+            taken[index] = tracks[number]
+            used.add(number)
+    return taken
+
+
+def _is_forgotten(track: Track, now_s: float) -> bool:
+    return now_s - track.seen_s > (ASLEEP_S if track.letter else CONFIRM_S)
 
 
 def _likeness(box: Box, area_px: float, track: Track) -> float:

@@ -42,6 +42,11 @@ def at(x: float, y: float, picture: np.ndarray = SKIN) -> np.ndarray:
     return cv2.warpAffine(picture, matrix, SIZE_WH)
 
 
+def about_the_middle(angle_deg: float, zoom: float) -> np.ndarray:
+    """2x3 matrix that turns and zooms a frame."""
+    return cv2.getRotationMatrix2D((SIZE_WH[0] / 2, SIZE_WH[1] / 2), angle_deg, zoom)
+
+
 def square(x: float, y: float, side: int = 60) -> Region:
     x0, y0 = round(x), round(y)
     return dataclasses.replace(
@@ -86,18 +91,22 @@ class Stream:
         picture: np.ndarray = SKIN,
         probabilities: np.ndarray | None = None,
         source: str = "test:0",
+        turn: tuple[float, float] = (0.0, 1.0),
     ) -> Analysis:
         self.number += 1
         self.now_s += step_s
         frame = Frame(
-            at(*corner, picture),
+            cv2.warpAffine(at(*corner, picture), about_the_middle(*turn), SIZE_WH),
             self.number,
             source,
             round(self.now_s * 1e9),
             "monotonic",
             "synthetic",
         )
-        regions = tuple(square(x - corner[0], y - corner[1]) for x, y in squares)
+        regions = tuple(
+            square(*about_the_middle(*turn) @ (x - corner[0], y - corner[1], 1.0))
+            for x, y in squares
+        )
         base = dataclasses.replace(
             result(frame, 0), status="ok" if regions else "nothing_found", regions=regions
         )
@@ -200,13 +209,63 @@ def test_other_skin_begins_at_a():
     assert letters_of(stream(elsewhere, picture=other)) == ["A", "B"]
 
 
+def test_a_lesion_of_other_skin_in_the_same_place_is_another_lesion():
+    """Everybody puts the lesion in the middle."""
+    stream, other = Stream(), skin(2)
+    for _ in range(10):
+        before = stream(HERE[:1], probabilities=likely(NEV=0.9))
+    after = stream(HERE[:1], picture=other, probabilities=likely(MEL=0.9))
+    (one,), (another,) = before.result.regions or (), after.result.regions or ()
+    assert one.track_id != another.track_id
+    assert (another.letter, top(after)) == ("A", "MEL")
+
+
+@pytest.mark.parametrize("frames_aside", [1, int(0.8 * ASLEEP_S / STEP_S)])
+def test_after_a_torn_frame_or_a_look_aside_the_letters_come_back(frames_aside: int):
+    stream, other = Stream(), skin(2)
+    stream(HERE)
+    stream([HERE[1], HERE[2]])
+    for _ in range(frames_aside):
+        assert letters_of(stream([(450.0, 420.0)], picture=other)) == ["A"]
+    assert letters_of(stream([HERE[2], HERE[1]], (310.0, 195.0))) == ["C", "B"]
+
+
+def test_skin_that_was_out_of_view_for_long_is_new():
+    stream, other = Stream(), skin(2)
+    stream(HERE)
+    for _ in range(int(1.2 * ASLEEP_S / STEP_S)):
+        stream([(450.0, 420.0)], picture=other)
+    again = stream(HERE)
+    assert min(region.track_id or 0 for region in again.result.regions or ()) > 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-5.0, 5.0), st.floats(0.94, 1.06)), min_size=1, max_size=6),
+)
+def test_a_turned_or_zoomed_view_changes_no_letter(changes):
+    """Up to ten degrees and an eighth between two analyses."""
+    stream = Stream()
+    stream(HERE)
+    for angle_deg, zoom in changes:
+        seen = stream(HERE, turn=(angle_deg, zoom))
+        assert letters_of(seen) == ["A", "B", "C"]
+
+
+def test_without_anything_to_follow_regions_are_told_by_where_they_are():
+    stream, plain = Stream(), np.full_like(SKIN, 128)
+    stream(HERE, picture=plain)
+    stream([HERE[1], HERE[2]], picture=plain)
+    assert letters_of(stream([HERE[2], HERE[1]], picture=plain)) == ["C", "B"]
+
+
 def test_every_letter_is_given_once_in_a_frame():
     stream, rng = Stream(), np.random.default_rng(4)
     for _ in range(60):
         squares = [tuple(rng.uniform((310, 210), (850, 600))) for _ in range(rng.integers(0, 9))]
         found = letters_of(stream(squares))
         assert len(found) == len(set(found))
-    assert len(stream.tracker._tracks) <= 9 * ASLEEP_S / STEP_S
+    assert len(stream.tracker._scene.tracks) <= 9 * ASLEEP_S / STEP_S
 
 
 def test_no_answer_passes_through():
