@@ -13,7 +13,10 @@ doubts     a lesion changes between named and "uncertain"
 flicker    a lesion that stays in sight is found and lost, or lost and found
 
 The streams: calm (as the camera moves), shaky (a hand that trembles by 1 % of the width), jumpy
-(every third second half of the frames are lost), gone (the camera looks away for two seconds).
+(every third second half of the frames are lost), turning (a hand that turns by 12 degrees to either
+side in 5 s and goes 12 % nearer and away in 4 s), gone (the camera looks away for two seconds). In
+the last one, cuts, every two seconds another stream begins from one analysis to the next; what
+counts there is how often a lesion of other skin is taken for one of the skin before.
 """
 
 from __future__ import annotations
@@ -34,11 +37,12 @@ from edge.compose import open_engines
 from edge.frame import Frame
 from edge.result import Region
 from edge.tracking.tracker import Tracker
-from models.manifest import find_pack
+from models.manifest import Manifest, find_pack
 from models.phantom import PhantomCamera
 
 SIZE_WH, FPS = (1280, 720), 30.0
-KINDS = ("calm", "shaky", "jumpy", "gone")
+KINDS = ("calm", "shaky", "jumpy", "turning", "gone")
+CUT_S = 2.0
 MEASURES = ("switches", "letters", "flips", "doubts", "flicker")
 
 COVER_MIN = 0.3
@@ -62,7 +66,9 @@ def frames(
         pixels, labels = shot.pixels, shot.labels
         if kind == "shaky":
             dx, dy = rng.normal(0.0, 0.01 * SIZE_WH[0], 2)
-            pixels, labels = _moved(pixels, dx, dy), _moved(labels, dx, dy, nearest=True)
+            pixels, labels = _both_moved(pixels, labels, np.array([[1, 0, dx], [0, 1, dy]]))
+        if kind == "turning":
+            pixels, labels = _both_moved(pixels, labels, _turned(index / FPS))
         if kind == "gone" and 6.0 <= (index / FPS) % 12.0 < 8.0:
             pixels = np.ascontiguousarray(np.roll(pixels[:, ::-1] // 2 + 60, 400, axis=1))
             labels = np.zeros_like(labels)
@@ -74,13 +80,21 @@ def frames(
         )
 
 
-def _moved(
-    picture: NDArray[np.uint8], dx: float, dy: float, *, nearest: bool = False
-) -> NDArray[np.uint8]:
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    matrix = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
-    moved = cv2.warpAffine(picture, matrix, SIZE_WH, flags=how, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(moved, np.uint8)
+def _turned(seconds: float) -> NDArray[np.float64]:
+    angle_deg = 12.0 * np.sin(2.0 * np.pi * seconds / 5.0)
+    zoom = 1.12 + 0.12 * np.sin(2.0 * np.pi * seconds / 4.0)
+    matrix = cv2.getRotationMatrix2D((SIZE_WH[0] / 2, SIZE_WH[1] / 2), angle_deg, zoom)
+    return np.asarray(matrix, np.float64)
+
+
+def _both_moved(
+    pixels: NDArray[np.uint8], labels: NDArray[np.uint8], matrix: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    border, matrix = cv2.BORDER_REFLECT_101, matrix.astype(np.float64)
+    moved = cv2.warpAffine(pixels, matrix, SIZE_WH, borderMode=border)
+    flags = cv2.INTER_NEAREST
+    truth = cv2.warpAffine(labels, matrix, SIZE_WH, flags=flags, borderMode=border)
+    return np.asarray(moved, np.uint8), np.asarray(truth, np.uint8)
 
 
 class Truth:
@@ -178,11 +192,37 @@ def main() -> int:
                 for name in MEASURES
             )
             print(f"{kind:<8}" + "".join(cells), flush=True)
+        cuts, mistaken = _mistaken_at_cuts(analyzer, pack.classifier.manifest, arguments)
+    print(
+        f"cuts: {cuts}, with regions on both sides; a track went over to other skin in {mistaken}"
+    )
     print(
         f"tracking takes {np.median(spent_ms):.2f} ms per analysis (median; 95 %: "
         f"{np.percentile(spent_ms, 95):.2f} ms)"
     )
     return 0
+
+
+def _mistaken_at_cuts(
+    analyzer: Analyzer, classifier: Manifest, arguments: argparse.Namespace
+) -> tuple[int, int]:
+    """Cuts between the calm streams, and those at which a track id is on both sides."""
+    streams = [frames(s, "calm", arguments.seconds, arguments.rate) for s in arguments.seeds]
+    tracker, cuts, mistaken, number = Tracker(classifier), 0, 0, 0
+    ids: set[int | None] = set()
+    for _ in range(int(arguments.seconds / CUT_S)):
+        for stream in streams:
+            for piece in range(round(CUT_S * arguments.rate)):
+                frame, _ = next(stream)
+                at_ns = round(number * 1e9 / arguments.rate)
+                frame = replace(frame, source="phantom:cuts", frame_id=number, captured_ns=at_ns)
+                regions = _follow(tracker, frame, analyzer.analyze(frame)).result.regions or ()
+                before, ids = ids, {region.track_id for region in regions}
+                if piece == 0 and before and ids:
+                    cuts += 1
+                    mistaken += bool(before & ids)
+                number += 1
+    return cuts, mistaken
 
 
 def _follow(tracker: Tracker, frame: Frame, analysis: Analysis) -> Analysis:

@@ -50,6 +50,11 @@ class Track:
     _named: int | None = None
     _was_uncertain: bool = False
 
+    @property
+    def is_confirmed(self) -> bool:
+        """It was announced before, or is seen for the second time."""
+        return bool(self.letter) or self.sightings > 1
+
     def move(self, movement: Movement) -> None:
         """Go along with the view; the box stays upright."""
         (centre,) = movement.of((self.box[np.newaxis, :2] + self.box[np.newaxis, 2:]) / 2.0)

@@ -109,17 +109,13 @@ class Tracker:
         now_s = frame.captured_ns / 1e9
         scene = self._scene_of(frame, now_s)
         regions = analysis.result.regions or ()
-        first = not scene.tracks
-        matched = _matches(regions, scene.tracks)
+        tracks = self._tracks_of(scene, regions, now_s)
+        # A region alone is announced at once: "nothing found" would be false.
+        alone = not any(track.is_confirmed for track in tracks)
         kept: list[Region] = []
         withheld: list[Region] = []
-        for index, region in enumerate(regions):
-            track = matched.get(index)
-            if track is None:
-                track = self._new_track(scene, region, now_s)
-            else:
-                track.see(region, now_s)
-            if track.letter or first or track.sightings > 1:
+        for index, (region, track) in enumerate(zip(regions, tracks, strict=True)):
+            if alone or track.is_confirmed:
                 track.letter = track.letter or scene.new_letter()
                 kept.append(self._followed(region, index, track, analysis, now_s))
             else:
@@ -156,12 +152,18 @@ class Tracker:
 
     # --- regions and tracks -----------------------------------------------------------------------
 
-    def _new_track(self, scene: _Scene, region: Region, now_s: float) -> Track:
-        box = np.array(region.box_xyxy, np.float64)
-        track = Track(self._next_id, "", box, float(region.area_px), now_s)
-        self._next_id += 1
-        scene.tracks.append(track)
-        return track
+    def _tracks_of(self, scene: _Scene, regions: Sequence[Region], now_s: float) -> list[Track]:
+        """The track of each region, which has seen it."""
+        matched = _matches(regions, scene.tracks)
+        for index, region in enumerate(regions):
+            if index in matched:
+                matched[index].see(region, now_s)
+                continue
+            box = np.array(region.box_xyxy, np.float64)
+            matched[index] = Track(self._next_id, "", box, float(region.area_px), now_s)
+            scene.tracks.append(matched[index])
+            self._next_id += 1
+        return [matched[index] for index in range(len(regions))]
 
     def _followed(
         self, region: Region, index: int, track: Track, analysis: Analysis, now_s: float
@@ -181,14 +183,11 @@ class Tracker:
     def _with_regions(
         self, analysis: Analysis, kept: Sequence[Region], withheld: Sequence[Region]
     ) -> Analysis:
-        result = analysis.result
-        if withheld and analysis.mask is not None:
+        if analysis.mask is not None:
             for region in withheld:
                 _erase(region, analysis.mask)
-        status = result.status if kept or not withheld else "nothing_found"
         result = replace(
-            result,
-            status=status,
+            analysis.result,
             regions=tuple(kept),
             regions_not_classified=sum(not region.classified for region in kept),
         )

@@ -185,6 +185,15 @@ def test_a_patch_that_shows_once_is_not_announced_and_not_in_the_mask():
     assert letters_of(stream([*HERE, (800.0, 450.0)])) == ["A", "B", "C", "D"]
 
 
+def test_a_new_region_that_is_alone_is_announced_at_once():
+    """Nothing found would be false, though lesions out of sight are remembered."""
+    stream = Stream()
+    stream(HERE)
+    stream([])
+    alone = stream([(800.0, 450.0)])
+    assert (alone.result.status, letters_of(alone)) == ("ok", ["D"])
+
+
 @pytest.mark.parametrize(
     "change",
     [
