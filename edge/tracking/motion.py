@@ -139,7 +139,14 @@ def movement_between(before: SmallView, now: SmallView) -> Movement:
     window = _window(now.grey.shape)
     # The windows are put on here: given one, OpenCV writes the windowed picture into its inputs.
     (dx, dy), _ = cv2.phaseCorrelate(before.grey * window, now.grey * window)
-    warp = np.array([[1.0, 0.0, dx * now.scale], [0.0, 1.0, dy * now.scale], [0.0, 0.0, 1.0]])
+    found = _similarity(before, now, dx * now.scale, dy * now.scale)
+    # Turn and zoom may hide the shift from the phase correlation; hands hardly shift meanwhile.
+    return found if found.is_known else _similarity(before, now, 0.0, 0.0)
+
+
+def _similarity(before: SmallView, now: SmallView, dx_px: float, dy_px: float) -> Movement:
+    """The movement near a shift."""
+    warp = np.array([[1.0, 0.0, dx_px], [0.0, 1.0, dy_px], [0.0, 0.0, 1.0]])
     for reduction, steps in _STEPS:
         warp = _refined(_reduced(before, reduction), _reduced(now, reduction), warp, steps)
     angle_deg = math.degrees(math.atan2(warp[1, 0], warp[0, 0]))
