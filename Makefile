@@ -63,6 +63,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.tracking
 	$(BIN)/python -m benchmarks.live --minutes 10 --check
 	$(BIN)/python -m benchmarks.camera_decode
+	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.cpu_engines
 
 # Torch is for training only. The CPU build by name: a plain torch may bring gigabytes of CUDA.
