@@ -12,10 +12,13 @@ DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-not
 # The tests' stand-ins for NVIDIA's libraries are compiled; the bindings themselves come as wheels.
 DEBIAN_TEST := gcc libc6-dev
 DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
+# Virtual screens, a browser, and GStreamer for the screen without a desktop.
+DEBIAN_LIVE := $(DEBIAN_TEST) procps libdrm-dev linux-libc-dev xvfb chromium python3-gi gir1.2-gstreamer-1.0 \
+	gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-bad
 GENUINE := .genuine/.ready
 
 .PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
-	contract-refresh system system-test system-pycuda setup clean
+	contract-refresh test-live system system-test system-live system-pycuda setup clean
 
 help:
 	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
@@ -27,6 +30,7 @@ help:
 	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
 	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
 	@echo "make test-build        the released pack built in every precision, on stand-ins (minutes)"
+	@echo "make test-live         screens, web page and buttons, with the system's parts that they need"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 
 demo: setup
@@ -56,6 +60,10 @@ bench: setup
 	$(BIN)/python -m benchmarks.overlay --check
 	$(BIN)/python -m benchmarks.decomposition --check
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.tracking
+	$(BIN)/python -m benchmarks.live --minutes 10 --check
+	$(BIN)/python -m benchmarks.camera_decode
+	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.cpu_engines
 
 # Torch is for training only. The CPU build by name: a plain torch may bring gigabytes of CUDA.
@@ -74,6 +82,10 @@ test-openvino:
 	.venv-openvino/bin/python -c 'from edge.engines.openvino import import_openvino; import_openvino()'
 	.venv-openvino/bin/python -m pytest -q tests/edge/engines tests/edge/test_compose.py \
 		tests/edge/test_imports.py
+
+# What needs a virtual screen, a browser or GStreamer is skipped in make test where that is missing.
+test-live: setup system-live
+	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs
 
 # The released pack in every precision through the whole of convert, on the stand-ins.
 test-build: setup system-test $(GENUINE)
@@ -105,7 +117,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # Root installs what is missing; anybody else is told the one line to type. Never sudo.
 system-test: DEBIAN += $(DEBIAN_TEST)
 system-pycuda: DEBIAN += $(DEBIAN_PYCUDA)
-system system-test system-pycuda:
+system-live: DEBIAN += $(DEBIAN_LIVE)
+system system-test system-live system-pycuda:
 	@command -v dpkg-query >/dev/null || exit 0; missing=""; \
 	for package in $(DEBIAN); do \
 		if [ $$package = python3-venv ] && $(PYTHON) -c 'import ensurepip' 2>/dev/null; then continue; fi; \

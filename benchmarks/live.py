@@ -8,23 +8,32 @@ released pack, and one configuration after another:
 headless     results are counted, nothing is drawn
 jsonl        every Result is written as a JSON line
 screen       a screen in this process that takes each picture and shows it nowhere
+window       a window (needs a display, such as that of xvfb-run)
+web          the web page with one viewer, who takes every picture
 
 The CPU "outside the models" is that of Python's own threads (source, analysis, presentation) less
 what the analysis thread spends inside the two inference calls; the threads that ONNX Runtime starts
-are not counted. Drawing the phantoms is not part of it.
+are not counted. Drawing the phantoms is not part of it. "Apart" are the window's own process and
+the encoding of the web page's pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import multiprocessing
+import os
+import struct
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,20 +41,24 @@ from numpy.typing import NDArray
 
 from edge.analysis.analyzer import Analyzer
 from edge.compose import open_engines
+from edge.controls import Controls
 from edge.engines.base import Engine
 from edge.frame import Frame
 from edge.health import Health
 from edge.loop import Parts, run_loop
 from edge.result import Stage
 from edge.screens.base import Presented, Shown
+from edge.screens.process import ScreenProcess
+from edge.screens.web import WebScreen
 from edge.sinks.base import Sink
+from edge.status import Status
 from edge.stop import Stop
 from edge.trust import NoTrust
 from models.manifest import Pack, find_pack
 from models.phantom import PhantomCamera
 
 SIZE_WH, FPS, PICTURES = (1280, 720), 30.0, 45
-CONFIGS = ("headless", "jsonl", "screen")
+CONFIGS = ("headless", "jsonl", "screen", "window", "web")
 
 HEADLESS_CORE_MAX = 0.15
 PAIRED_ANALYSES = 1.15
@@ -124,6 +137,29 @@ class NullScreen:
         """Nothing to do."""
 
 
+class TimedWeb(WebScreen):
+    """The web page, with what its encoder takes."""
+
+    encode_cpu_s = 0.0
+
+    def _encoded(self, shown: Shown) -> bytes:
+        began_s = time.thread_time()
+        try:
+            return super()._encoded(shown)
+        finally:
+            self.encode_cpu_s += time.thread_time() - began_s
+
+
+def view_page(port: int) -> None:
+    """Take every picture of the page, as a browser does; in a process of its own."""
+    number = -1
+    while True:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/live?after={number}") as answer:
+            body = answer.read()
+        (length,) = struct.unpack("<I", body[:4])
+        number = json.loads(body[4 : 4 + length])["number"]
+
+
 @dataclass
 class Measured(NoTrust):
     """Ages, with the instant of each, and memory now and then."""
@@ -178,10 +214,10 @@ def measure(
     ):
         timed = [TimedEngine(engine) for engine in engines]
         analyzer = Analyzer(*timed, pack)  # type: ignore[arg-type]
-        screens = [NullScreen()] if config == "screen" else []
-        used: list[tuple[float, float]] = []
+        screens, apart_s, viewer = screens_of(config, stop)
+        used: list[tuple[float, float, float]] = []
         threading.Thread(
-            target=_watch, args=(stop, timed, used, seconds), name="watch", daemon=True
+            target=_watch, args=(stop, timed, apart_s, used, seconds), name="watch", daemon=True
         ).start()
         run_loop(
             Playback(pictures),
@@ -190,23 +226,70 @@ def measure(
             stop=stop,
             health=health,
         )
+        if viewer is not None:
+            viewer.kill()
     return _report(config, health, trust, used)
 
 
+def screens_of(
+    config: str, stop: Stop
+) -> tuple[list[Any], Callable[[], float], multiprocessing.Process | None]:
+    """The screens of a configuration, the CPU seconds that go apart, and who looks."""
+    if config == "screen":
+        return [NullScreen()], float, None
+    if config == "window":
+        window = ScreenProcess("window", {}, Controls(), stop)
+        return [window], lambda: process_cpu_s(window), None
+    if config == "web":
+        page = TimedWeb(Controls(), Status(), port=0)
+        page.open()
+        port = page.port
+        page.close()
+        page = TimedWeb(Controls(), Status(), port=port)
+        viewer = multiprocessing.get_context("spawn").Process(target=_looks, args=(port,))
+        viewer.start()
+        return [page], lambda: page.encode_cpu_s, viewer
+    return [], float, None
+
+
+def _looks(port: int) -> None:
+    while True:
+        with contextlib.suppress(OSError):
+            view_page(port)
+        time.sleep(0.1)
+
+
+def process_cpu_s(screen: ScreenProcess) -> float:
+    """CPU of a screen's process."""
+    child = screen._child
+    if child is None:
+        return 0.0
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _watch(
-    stop: Stop, engines: list[TimedEngine], used: list[tuple[float, float]], seconds: float
+    stop: Stop,
+    engines: list[TimedEngine],
+    apart_s: Callable[[], float],
+    used: list[tuple[float, float, float]],
+    seconds: float,
 ) -> None:
     """Take the CPU between the end of the warm-up and the end, then ask everybody to stop."""
     stop.wait(WARM_UP_S)
     for wait_s in (0.0, seconds):
         stop.wait(wait_s)
         inside_s = sum(engine.cpu_s for engine in engines)
-        used.append((time.monotonic(), python_threads_cpu_s() - inside_s))
+        used.append((time.monotonic(), python_threads_cpu_s() - inside_s, apart_s()))
     stop.request("the time given")
 
 
-def _report(config: str, health: Health, trust: Measured, used: list[tuple[float, float]]) -> bool:
-    core = (used[1][1] - used[0][1]) / (used[1][0] - used[0][0])
+def _report(
+    config: str, health: Health, trust: Measured, used: list[tuple[float, float, float]]
+) -> bool:
+    seconds = used[1][0] - used[0][0]
+    apart = (used[1][2] - used[0][2]) / seconds
+    core = (used[1][1] - used[0][1]) / seconds - (apart if config == "web" else 0.0)
     ages = np.array([age for age in trust.ages if age[0] >= used[0][0]])
     slope, error = slope_ms_per_min(ages)
     p99_ms = float(np.percentile(ages[:, 1], 99))
@@ -216,7 +299,7 @@ def _report(config: str, health: Health, trust: Measured, used: list[tuple[float
     print(
         f"{config:<10}{health.total.per_second:>7.1f}{np.median(ages[:, 1]):>9.0f}{p99_ms:>8.0f}"
         f"{limit_ms:>8.0f}{slope:>9.2f} ± {error:<5.2f}{core:>8.1%}"
-        f"{rss[0]:>8.0f} ->{rss[-1]:>5.0f}",
+        f"{apart:>8.1%}{rss[0]:>8.0f} ->{rss[-1]:>5.0f}",
         flush=True,
     )
     flat = abs(slope) <= 3.0 * error or abs(slope) < 0.5
@@ -244,7 +327,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pack", default="reference")
     parser.add_argument("--minutes", type=float, default=0.5)
-    parser.add_argument("--config", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    usual = [name for name in CONFIGS if name != "window" or os.environ.get("DISPLAY")]
+    parser.add_argument("--config", nargs="+", choices=CONFIGS, default=usual)
     parser.add_argument("--view", choices=("paired", "live"), default="paired")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
@@ -257,7 +341,7 @@ def main() -> int:
     )
     print(
         f"{'':<10}{'per s':>7}{'age ms':>9}{'p99':>8}{'limit':>8}{'ms/min':>9}{'':8}"
-        f"{'core':>8}{'MB':>8}"
+        f"{'core':>8}{'apart':>8}{'MB':>8}"
     )
     kept = [
         measure(config, find_pack(arguments.pack), pictures, arguments.view, 60 * arguments.minutes)

@@ -156,7 +156,7 @@ class OutputSection(_Section):
         tuple[Annotated[str, AfterValidator(_sink_uri)], ...],
         Field(
             description="window:?screen=WxH, screen:CONNECTOR, web:HOST:PORT, headless, "
-            "video:PATH?fps=N, png:DIR?every=N, jsonl:PATH; empty: a window"
+            "video:PATH?fps=N, png:DIR?every=N, jsonl:PATH, record:DIR?what=WHAT; empty: a window"
         ),
     ] = ()
     overwrite: Annotated[
@@ -198,6 +198,20 @@ class CasesSection(_Section):
         int,
         Field(strict=True, ge=0, le=10_000_000, description="Room in MB that cases must leave"),
     ] = 256
+
+
+class RecordSection(_Section):
+    """Continuous recording, by the sink record:DIR."""
+
+    reserve_mb: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=10_000_000,
+            description="Room in MB that recordings must leave; the oldest are removed for it",
+        ),
+    ] = 2048
 
 
 class WebSection(_Section):
@@ -259,6 +273,7 @@ class Config(_Section):
     colour: ColourSection = ColourSection()
     controls: ControlsSection = ControlsSection()
     cases: CasesSection = CasesSection()
+    record: RecordSection = RecordSection()
     web: WebSection = WebSection()
     tracking: TrackingSection = TrackingSection()
     view: ViewSection = ViewSection()

@@ -33,6 +33,8 @@ _FORBIDDEN = '<>:"|?*\\'
 _BLOCK_BYTES = 1 << 20
 _PART_SUFFIX = ".dermedge-part"
 _RESERVE_BYTES = 1 << 20
+_UNFINISHED = (".open", ".going", ".partial")
+"""Ends of names of what is being written or removed."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,11 @@ def plan_export(
 
 
 def run_export(
-    target: Path, items: Sequence[Item], report: Report, said: Callable[[Item], None]
+    target: Path,
+    items: Sequence[Item],
+    report: Report,
+    said: Callable[[Item], None],
+    playable: Sequence[Path] = (),
 ) -> None:
     """Copy what is planned, and write the list of what is there.
 
@@ -108,6 +114,7 @@ def run_export(
         items: From :func:`plan_export`.
         report: Goes on counting.
         said: Told about each file before it is copied.
+        playable: Recorded segments, copied with the rest, beside which a video is to be made.
 
     Raises:
         InputError: The target cannot be written, or has too little room.
@@ -133,7 +140,31 @@ def run_export(
                 raise _gone(target, error, report) from error
             continue
         listed[item.relative] = {"bytes": item.size, "sha256": digest}
+    for path in playable:
+        _make_playable(target, path, listed, report)
     _write_manifest(target, listed)
+
+
+def _make_playable(
+    target: Path, segment: Path, listed: dict[str, dict[str, Any]], report: Report
+) -> None:
+    """A video beside a segment that was copied, unless it is there."""
+    from edge.recording.playable import make_playable
+
+    out = target / "recordings" / _plain(segment.parent.name) / _plain(segment.name) / "video"
+    video = next(
+        (p for p in (out.with_suffix(".mp4"), out.with_suffix(".webm")) if p.is_file()), None
+    )
+    if video is None:
+        try:
+            video = make_playable(segment, out)
+        except InputError as error:
+            report.failures.append(f"{segment.name}: {error.got}")
+            return
+        report.copied += 1
+        report.copied_bytes += video.stat().st_size
+    relative = video.relative_to(target).as_posix()
+    listed[relative] = {"bytes": video.stat().st_size, "sha256": _digest(video)}
 
 
 def verify_export(target: Path) -> tuple[int, list[str]]:
@@ -226,7 +257,8 @@ def _tree(path: Path, under: str) -> Iterator[Item]:
         return
     for file in sorted(path.rglob("*")):
         relative = file.relative_to(path)
-        if file.is_file() and not any(part.startswith(".") for part in relative.parts):
+        unfinished = any(p.startswith(".") or p.endswith(_UNFINISHED) for p in relative.parts)
+        if file.is_file() and not unfinished:
             place = "/".join(_plain(part) for part in (path.name, *relative.parts))
             yield _item(file, f"{under}/{place}")
 

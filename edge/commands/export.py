@@ -18,6 +18,9 @@ from edge.errors import RequestError
 )
 @click.option("--recordings", type=click.Path(path_type=Path), help="Folder of recordings.")
 @click.option(
+    "--playable", is_flag=True, help="Beside each recording a video that a browser plays (slow)."
+)
+@click.option(
     "--verify", type=click.Path(path_type=Path), help="Check an export, anywhere, and copy nothing."
 )
 def export(
@@ -25,6 +28,7 @@ def export(
     cases: Path | None,
     logs: tuple[Path, ...],
     recordings: Path | None,
+    playable: bool,
     verify: Path | None,
 ) -> int:
     """Copy cases, logs and recordings to a stick, and read back every file.
@@ -42,14 +46,19 @@ def export(
             "something to export", got="nothing", next_step="add --cases, --logs or --recordings"
         )
     assert target is not None
-    return _export(target, cases, logs, recordings)
+    return _export(target, cases, logs, recordings, playable)
 
 
 def _export(
-    target: Path, cases: Path | None, logs: tuple[Path, ...], recordings: Path | None
+    target: Path,
+    cases: Path | None,
+    logs: tuple[Path, ...],
+    recordings: Path | None,
+    playable: bool,
 ) -> int:
     # Imported here: a wrong flag is told before anything is loaded.
     from edge.cases.export import Item, plan_export, run_export
+    from edge.recording.segment import list_segments
 
     items, report = plan_export(target, cases, logs, recordings)
     shown = sys.stderr.isatty()
@@ -58,7 +67,8 @@ def _export(
         if shown:
             click.echo(f"\r\x1b[K{item.relative}", err=True, nl=False)
 
-    run_export(target, items, report, said)
+    segments = list_segments(recordings) if playable and recordings is not None else []
+    run_export(target, items, report, said, segments)
     if shown:
         click.echo("\r\x1b[K", err=True, nl=False)
     for words in (*report.notes, *report.failures):

@@ -55,7 +55,8 @@ _log = logging.getLogger("dermedge.run")
     multiple=True,
     help="window (window:?screen=WxH for another screen than the display says), screen:CONNECTOR "
     "(a whole display without a desktop), web:HOST:PORT (a page for a browser), headless, "
-    "video:PATH.webm, png:DIR?every=N or jsonl:PATH; may be repeated. video and png hold what a "
+    "video:PATH.webm, png:DIR?every=N, jsonl:PATH or record:DIR?what=clean (or drawn; continuous, "
+    "bounded by the room on the disk); may be repeated. video and png hold what a "
     "window beside them shows. Default: a window where there is a display.",
 )
 @click.option(
@@ -177,6 +178,7 @@ def _run(config: Config) -> int:
         stop=stop,
         status=status,
         web_token=config.web.token,
+        record_reserve_bytes=config.record.reserve_mb << 20,
         source_path=path_of(config.source.uri),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import ctypes
 import json
 import mmap
 import os
@@ -11,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from edge.errors import DermedgeError
 POLL_S = 0.015
 """Longest time between two looks at what the user does."""
 
-_PR_SET_PDEATHSIG = 1
+LOOK_FOR_PARENT_S = 0.5
 
 
 class Display(Protocol):
@@ -132,12 +132,22 @@ class _Server:
             raise SystemExit(0) from None  # the parent has gone: nobody wants to see anything
 
 
+def _end_with(parent: int) -> None:
+    """End with the parent, which may be killed without a chance to say so.
+
+    Not by PR_SET_PDEATHSIG: that is the death of the thread that started this process, and screens
+    are opened again on threads of their own.
+    """
+    while os.getppid() == parent:
+        time.sleep(LOOK_FOR_PARENT_S)
+    os._exit(0)
+
+
 def main() -> None:
     """Serve the parent that started this process."""
     kind, descriptor, options = sys.argv[1:4]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Killed with its parent, which may be killed without a chance to say so.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     link = socket.socket(fileno=int(descriptor))
     _Server(link, display_of(kind, json.loads(options))).serve()
 

@@ -30,6 +30,8 @@ _SHARE_OF_SCREEN = 0.9
 _WIDEST = 2.4
 """A wider screen is several side by side, which X gives as one; then the first is taken as 16:9."""
 
+_THERE_WITHIN_S = 3.0
+_WAKES = 2
 _KEYS_TO_STOP = (ord("q"), ord("Q"), 27)  # 27 is Esc
 _KEYS_OF_SHUTTER = (ord(" "), 13, 10)  # Enter
 
@@ -55,6 +57,7 @@ class Window:
         self._open = False
         self._fitted = False
         self._wishes: list[str] = []
+        self._wakes_left = 0
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -86,12 +89,19 @@ class Window:
         except cv2.error as error:
             raise _no_display(" ".join(str(error).split())[:160]) from error
         self._open = True
+        # Qt makes a window of its own time: one that is sent to the whole screen before it is
+        # there may stay black for good where no window manager helps.
+        until_s = time.monotonic() + _THERE_WITHIN_S
+        while not _is_visible() and time.monotonic() < until_s:
+            cv2.waitKey(20)
+        cv2.waitKey(50)
         if whole_screen:
             # Size and place first: without a window manager nothing else makes it the screen's.
             cv2.moveWindow(_TITLE, 0, 0)
             cv2.resizeWindow(_TITLE, *self._room.size_wh)
             cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
             self._fitted = True
+            self._wakes_left = _WAKES
         cv2.waitKey(1)
 
     def _choose_room(self, known_wh: tuple[int, int] | None) -> tuple[Room, bool]:
@@ -121,7 +131,18 @@ class Window:
         if _is_visible():  # imshow would open a closed window again
             cv2.imshow(_TITLE, self._bgr)
             self._hear()
+        if self._wakes_left and self._room is not None:
+            self._wakes_left -= 1
+            self._wake(self._room.size_wh)
         return time.monotonic_ns()
+
+    def _wake(self, size_wh: tuple[int, int]) -> None:
+        """Have the window painted: without a window manager Qt sometimes misses that it is seen,
+        and then stays black until it is resized."""
+        cv2.resizeWindow(_TITLE, size_wh[0] - 2, size_wh[1] - 2)
+        cv2.waitKey(30)
+        cv2.resizeWindow(_TITLE, *size_wh)
+        self._hear()
 
     def poll(self) -> Sequence[str]:
         """What the user has done since: ``shutter``, ``closed``."""
@@ -185,5 +206,6 @@ def _screen_wh() -> tuple[int, int] | None:
     display = ctypes.c_void_p(address)
     screen = x11.XDefaultScreen(display)
     width, height = x11.XDisplayWidth(display, screen), x11.XDisplayHeight(display, screen)
-    x11.XCloseDisplay(display)
+    # It stays open as long as this process: a server without other clients would start anew at its
+    # end, and refuse the window meanwhile.
     return (height * 16 // 9, height) if width > _WIDEST * height else (width, height)

@@ -16,7 +16,7 @@ from edge.sinks.background import BackgroundSink
 from edge.sinks.base import Sink
 from edge.status import Status
 from edge.stop import Stop
-from edge.uri import Kind, Uri, number, parse_uri, size_wh, whole_number
+from edge.uri import Kind, Uri, number, one_of, parse_uri, size_wh, whole_number
 
 KINDS: Mapping[str, Kind] = {
     "window": Kind("window:?screen=WxH", {"screen": size_wh(64, 16384)}),
@@ -26,6 +26,7 @@ KINDS: Mapping[str, Kind] = {
     "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
     "jsonl": Kind("jsonl:PATH"),
+    "record": Kind("record:DIR?what=clean|drawn", {"what": one_of("clean", "drawn")}),
 }
 
 _WITHOUT_PATH = ("window", "headless")
@@ -89,6 +90,7 @@ def outputs_from_uris(
     stop: Stop,
     status: Status | None = None,
     web_token: str = "",
+    record_reserve_bytes: int = 2 << 30,
     source_path: Path | None = None,
 ) -> Outputs:
     """The named sinks and screens; none is open.
@@ -102,6 +104,7 @@ def outputs_from_uris(
         stop: Asked to stop by a closed window.
         status: Says how the run stands, for the web page.
         web_token: Token of the web page; one is made where it needs one and has none.
+        record_reserve_bytes: Room that recordings leave on the disk.
         source_path: What the source reads; no sink may write there, nor over a file of it, nor
             into the folder above.
 
@@ -123,7 +126,9 @@ def outputs_from_uris(
         if uri.kind in _SCREENS
     ]
     sinks = tuple(
-        BackgroundSink(_sink(uri, overwrite, lossless), stop, lossless=lossless)
+        BackgroundSink(
+            _sink(uri, overwrite, lossless, record_reserve_bytes), stop, lossless=lossless
+        )
         for uri in uris
         if uri.kind not in _SCREENS
     )
@@ -203,7 +208,7 @@ def _display(uri: Uri, controls: Controls, stop: Stop) -> Screen:
     return ScreenProcess(uri.kind, options, controls, stop)
 
 
-def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
+def _sink(uri: Uri, overwrite: bool, lossless: bool, reserve_bytes: int) -> Sink:
     if uri.kind == "headless":
         from edge.sinks.headless import HeadlessSink
 
@@ -213,6 +218,10 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool) -> Sink:
         from edge.sinks.jsonl import JsonlSink
 
         return JsonlSink(path, overwrite=overwrite)
+    if uri.kind == "record":
+        from edge.recording.sink import RecordSink
+
+        return RecordSink(path, uri.options.get("what", "clean"), reserve_bytes=reserve_bytes)
     if not overwrite:
         _refuse_earlier_run(uri.kind, path)
     if uri.kind == "png":

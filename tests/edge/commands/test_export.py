@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from cases_for_tests import PRESS, frozen
 from click.testing import CliRunner
+from shots_for_tests import shot
 
 from edge.cases import export as export_module
 from edge.cases.writer import CaseWriter
 from edge.commands.export import export
 from edge.errors import InputError, RequestError
+from edge.recording.sink import RecordSink
 
 
 @pytest.fixture
@@ -197,6 +199,24 @@ def test_on_a_fat_stick(device: Path, tmp_path: Path, monkeypatch):
     code, said = everything(device, tmp_path / "stick")
     assert code == 3 and "recordings/video/0001.mkv: larger than FAT can hold" in said
     assert run("--verify", tmp_path / "stick")[0] == 0
+
+
+def test_recordings_get_videos_and_what_is_being_written_stays(device: Path, tmp_path: Path):
+    sink = RecordSink(tmp_path / "rec", reserve_bytes=0)
+    sink.open()
+    for number in range(8):
+        sink.write(shot(number, (128, 96)))
+    sink.close()
+    (tmp_path / "rec" / "000002.open").mkdir()
+    (tmp_path / "rec" / "000002.open" / "video.mjpeg").write_bytes(b"x")
+    for copied in (4, 0):
+        code, said = run("--to", tmp_path / "stick", "--recordings", tmp_path / "rec", "--playable")
+        assert code == 0 and said.startswith(f"{copied} files copied")
+    names = sorted(files(tmp_path / "stick"))
+    assert [name for name in names if ".open" in name] == []
+    assert any(name.startswith("recordings/rec/000001/video.") for name in names)
+    code, said = run("--verify", tmp_path / "stick")
+    assert code == 0 and said.startswith("4 of 4")
 
 
 def test_the_kind_of_a_file_system_is_found():

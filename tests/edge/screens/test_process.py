@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -218,6 +219,17 @@ def test_twenty_starts_leave_nothing_behind(screen_of):
     assert len(os.listdir("/proc/self/fd")) == files
     assert "defunct" not in subprocess.run(["ps", "--ppid", str(os.getpid())],
                                            capture_output=True, text=True).stdout  # fmt: skip
+
+
+def test_a_screen_that_another_thread_has_opened_lives_on(screen_of):
+    """As screens are that come back: the thread is gone by the time of the first picture."""
+    screen, _, _ = screen_of("pass")
+    opener = threading.Thread(target=screen.open)
+    opener.start()
+    opener.join()
+    time.sleep(1.0)
+    screen.show(shown(1))
+    until(lambda p: p is not None and p.number == 1, screen)
 
 
 _PARENT = """

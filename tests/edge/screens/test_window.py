@@ -91,24 +91,39 @@ screen.open()
 room = Room(screen.size_wh, screen.is_filled)
 pixels = np.random.default_rng(1).integers(0, 256, (frame_wh[1], frame_wh[0], 3), np.uint8)
 drawn = Overlay().draw(pixels, make_result(frame_wh, ()), age_ms=40.0, room=room)
-for _ in range(20):
+wrong = -1
+for _ in range(60):  # a busy machine paints late
     screen.show(drawn)
     cv2.waitKey(50)
-seen = np.asarray(ImageGrab.grab().convert("RGB"))
-print(screen.size_wh, seen.shape == drawn.shape and int((seen != drawn).sum()))
+    seen = np.asarray(ImageGrab.grab().convert("RGB"))
+    wrong = int((seen != drawn).sum()) if seen.shape == drawn.shape else -1
+    if wrong == 0:
+        break
+print(screen.size_wh, wrong)
 """
 
 
 @pytest.mark.parametrize("frame_wh", ["640x480", "800x480", "1280x720", "1920x1080"])
 def test_all_of_a_small_screen_shows_the_picture_pixel_for_pixel(frame_wh: str):
     """Where the desktop scaled it, or put a bar or an edge over it, words could not be read."""
-    assert on_a_screen("800x480", _FILL, frame_wh, "known") == "(800, 480) 0"
-    assert on_a_screen("1024x600", _FILL, frame_wh, "known") == "(1024, 600) 0"
+    filled("800x480", frame_wh, "known", "(800, 480) 0")
+    filled("1024x600", frame_wh, "known", "(1024, 600) 0")
 
 
 def test_a_screen_of_unknown_size_is_taken_for_the_smallest():
     """A larger one shows more than is needed, and no smaller one could be read anyhow."""
-    assert on_a_screen("800x480", _FILL, "1280x720", "unknown") == "(800, 480) 0"
+    filled("800x480", "1280x720", "unknown", "(800, 480) 0")
+
+
+def filled(screen: str, frame_wh: str, known: str, expected: str) -> None:
+    """Without a window manager Qt leaves a window black in about one of forty starts, see Window:
+    another start is another window."""
+    said = ""
+    for _ in range(3):
+        said = on_a_screen(screen, _FILL, frame_wh, known)
+        if said == expected:
+            return
+    assert said == expected
 
 
 _PLACE = """
@@ -177,7 +192,17 @@ def on_a_screen(size: str, script: str, *arguments: str) -> str:
         pytest.skip("needs Xvfb: apt-get install xvfb")
     ready, told = os.pipe()
     server = subprocess.Popen(
-        [xvfb, "-displayfd", str(told), "-screen", "0", f"{size}x24", "-nolisten", "tcp"],
+        [
+            xvfb,
+            "-displayfd",
+            str(told),
+            "-screen",
+            "0",
+            f"{size}x24",
+            "-nolisten",
+            "tcp",
+            "-noreset",
+        ],
         pass_fds=[told],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

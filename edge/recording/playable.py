@@ -1,0 +1,112 @@
+"""Makes a video that a browser plays from a recorded segment."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.errors import InputError
+from edge.frame import Frame
+from edge.recording.segment import FrameLine, read_frames
+from edge.sinks.base import Shot
+from edge.sinks.video import VideoSink
+from edge.sources.integrity import printable
+
+FPS_MOST, FPS_LEAST = 30.0, 1.0
+ENCODE_WITHIN_S = 3600.0
+
+
+def make_playable(segment: Path, out: Path) -> Path:
+    """Write ``out.mp4`` (H.264) where an ``ffmpeg`` with libx264 is installed, else ``out.webm``.
+
+    The video has one rate, the recording's mean; the true instants stay in ``frames.jsonl``.
+
+    Args:
+        segment: A closed one.
+        out: Path without a suffix; its folder is made where missing.
+
+    Returns:
+        The video that was written.
+
+    Raises:
+        InputError: There is no whole picture in it, or it cannot be written.
+    """
+    lines = [line for line, _ in read_frames(segment)]
+    if not lines:
+        raise InputError(
+            f"a recording with pictures in {printable(segment)}",
+            got="none that is whole",
+            next_step="leave it out",
+        )
+    fps = mean_fps(lines)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is not None and _has_x264(ffmpeg):
+        return _with_ffmpeg(ffmpeg, segment, out.with_suffix(".mp4"), fps)
+    return _with_opencv(segment, out.with_suffix(".webm"), fps)
+
+
+def mean_fps(lines: list[FrameLine]) -> float:
+    """Pictures per second from the first to the last capture, within bounds."""
+    instants = [line.result["frame"]["captured_ns"] for line in lines]
+    known = [instant for instant in instants if isinstance(instant, int)]
+    span_s = (known[-1] - known[0]) / 1e9 if len(known) > 1 else 0.0
+    return min(FPS_MOST, max(FPS_LEAST, (len(known) - 1) / span_s)) if span_s > 0.0 else 10.0
+
+
+def _has_x264(ffmpeg: str) -> bool:
+    said = subprocess.run([ffmpeg, "-hide_banner", "-encoders"], capture_output=True, text=True)
+    return "libx264" in said.stdout
+
+
+def _with_ffmpeg(ffmpeg: str, segment: Path, out: Path, fps: float) -> Path:
+    command = [
+        *(ffmpeg, "-hide_banner", "-loglevel", "error", "-y", "-f", "image2pipe"),
+        *("-c:v", "mjpeg", "-framerate", f"{fps:.4f}", "-i", "-"),
+        *("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"),
+        *("-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-movflags", "+faststart", str(out)),
+    ]
+    encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert encoder.stdin is not None and encoder.stderr is not None
+    try:
+        for _, jpeg in read_frames(segment):
+            encoder.stdin.write(jpeg)
+        encoder.stdin.close()
+        encoder.wait(ENCODE_WITHIN_S)
+    except BrokenPipeError:
+        encoder.wait()
+    finally:
+        encoder.kill()
+    words = encoder.stderr.read().decode("utf-8", "replace")
+    encoder.stderr.close()
+    if encoder.returncode != 0:
+        out.unlink(missing_ok=True)
+        raise InputError(
+            f"ffmpeg to write {printable(out)}",
+            got=" ".join(words.split())[:200] or f"exit code {encoder.returncode}",
+            next_step="check the room on the disk",
+        )
+    return out
+
+
+def _with_opencv(segment: Path, out: Path, fps: float) -> Path:
+    video = VideoSink(out, fps, own_thread=False)
+    video.open()
+    try:
+        for line, jpeg in read_frames(segment):
+            picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            if picture is not None:
+                rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+                video.write(_shot(rgb, line))
+    finally:
+        video.close()
+    return out
+
+
+def _shot(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], line: FrameLine) -> Shot:
+    frame = Frame(rgb, int(line.result["frame"]["id"]), "recording", None, None, "file")
+    return Shot(frame, None, None, None)  # type: ignore[arg-type]  # a video looks at pixels alone
