@@ -139,7 +139,7 @@ class Tracker:
             return self._scene
         movement = movement_between(scene.view, view)
         if movement.is_known or movement.is_blind:
-            # A blank picture says nothing; the one before tells whether the skin after it is the same.
+            # The view before a blank picture tells whether the skin after it is the same.
             scene.move(movement, scene.view if view.is_blank else view, now_s)
             return scene
         aside = self._aside
