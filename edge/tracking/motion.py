@@ -101,6 +101,11 @@ class SmallView:
     scale: float
     size_wh: tuple[int, int]
 
+    @property
+    def is_blank(self) -> bool:
+        """True where there is nothing that could be followed."""
+        return _energy(self.grey) < FEATURELESS * self.grey.size
+
 
 def small_view(pixels: NDArray[np.uint8]) -> SmallView:
     """The small view of HxWx3 uint8 RGB pixels; green alone, sampled and averaged."""
@@ -134,7 +139,7 @@ def movement_between(before: SmallView, now: SmallView) -> Movement:
     """
     if before.size_wh != now.size_wh:
         return UNKNOWN
-    if min(_energy(before.grey), _energy(now.grey)) < FEATURELESS * now.grey.size:
+    if before.is_blank or now.is_blank:
         return BLIND
     window = _window(now.grey.shape)
     # The windows are put on here: given one, OpenCV writes the windowed picture into its inputs.

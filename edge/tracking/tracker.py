@@ -139,7 +139,8 @@ class Tracker:
             return self._scene
         movement = movement_between(scene.view, view)
         if movement.is_known or movement.is_blind:
-            scene.move(movement, view, now_s)
+            # The view before a blank picture tells whether the skin after it is the same.
+            scene.move(movement, scene.view if view.is_blank else view, now_s)
             return scene
         aside = self._aside
         self._aside, self._scene = scene, _Scene(view, now_s)

@@ -268,6 +268,18 @@ def test_without_anything_to_follow_regions_are_told_by_where_they_are():
     assert letters_of(stream([HERE[2], HERE[1]], picture=plain)) == ["C", "B"]
 
 
+def test_a_blank_picture_in_between_makes_no_other_skin_the_same():
+    stream, other, plain = Stream(), skin(2), np.full_like(SKIN, 128)
+    stream(HERE)
+    before = stream([HERE[1]])
+    stream([], picture=plain)
+    assert letters_of(stream([HERE[1]])) == ["B"]
+    stream([], picture=plain)
+    after = stream([HERE[1]], picture=other)
+    (one,), (another,) = before.result.regions or (), after.result.regions or ()
+    assert one.track_id != another.track_id and another.letter == "A"
+
+
 def test_every_letter_is_given_once_in_a_frame():
     stream, rng = Stream(), np.random.default_rng(4)
     for _ in range(60):
