@@ -758,16 +758,20 @@ class Source:
     def read(self):
         time.sleep(0.01)
         self.number += 1
-        if self.number == 5:
-            print("ready", flush=True)
         return frame(self.number)
+
+analyzed = []
+def analyze(captured):
+    analyzed.append(captured)
+    if len(analyzed) == 5:  # those before are with the sink
+        print("ready", flush=True)
+    return Analysis(result(captured.frame), None)
 
 stop = Stop()
 with stop_on_signals(stop):
     health = Health()
     parts = Parts(sinks=[JsonlSink(Path(sys.argv[1]))])
-    summary = run_loop(Source(), lambda c: Analysis(result(c.frame), None), parts, stop=stop,
-                       health=health)
+    summary = run_loop(Source(), analyze, parts, stop=stop, health=health)
 print(summary)
 sys.exit(max(health.worst_exit_code, stop.reason.exit_code))
 """
