@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import array
 import json
 import mmap
 import os
-import select
-import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -18,12 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.child_link import Link
 from edge.errors import DermedgeError
 
 POLL_S = 0.015
 """Longest time between two looks at what the user does."""
-
-LOOK_FOR_PARENT_S = 0.5
 
 
 class Display(Protocol):
@@ -73,46 +67,32 @@ def display_of(kind: str, options: dict[str, Any]) -> Display:
 class _Server:
     """Shows what comes, one picture after another, until the parent is gone."""
 
-    def __init__(self, link: socket.socket, display: Display) -> None:
+    def __init__(self, link: Link, display: Display) -> None:
         self._link = link
         self._display = display
         self._map: mmap.mmap | None = None
 
     def serve(self) -> None:
         """Open, show, close."""
+        send = self._link.send
         try:
             self._display.open()
-            self._send(what="open", size_wh=self._display.size_wh, filled=self._display.is_filled)
-            while self._turn():
-                pass
+            send(what="open", size_wh=self._display.size_wh, filled=self._display.is_filled)
+            while True:
+                self._turn()
+        except EOFError:
+            return
         except DermedgeError as error:
-            self._send(
-                what="failed",
-                kind=type(error).__name__,
-                expected=error.expected,
-                got=error.got,
-                next_step=error.next_step,
-            )
+            self._link.send_error(error)
         finally:
             self._display.close()
 
-    def _turn(self) -> bool:
-        ready, _, _ = select.select([self._link], [], [], POLL_S)
-        if ready:
-            data, descriptors = self._receive()
-            if not data:
-                return False
-            self._show(json.loads(data), descriptors)
+    def _turn(self) -> None:
+        received = self._link.receive(POLL_S)
+        if received is not None:
+            self._show(*received)
         for wish in self._display.poll():
-            self._send(what=wish, at_ns=time.monotonic_ns())
-        return True
-
-    def _receive(self) -> tuple[bytes, list[int]]:
-        numbers = array.array("i")
-        data, ancillary, _, _ = self._link.recvmsg(65536, socket.CMSG_LEN(numbers.itemsize))
-        for _, _, payload in ancillary:
-            numbers.frombytes(payload[: len(payload) // numbers.itemsize * numbers.itemsize])
-        return data, list(numbers)
+            self._link.send(what=wish, at_ns=time.monotonic_ns())
 
     def _show(self, message: dict[str, Any], descriptors: list[int]) -> None:
         shape = tuple(message["shape"])
@@ -123,32 +103,13 @@ class _Server:
         picture = np.frombuffer(self._map, np.uint8).reshape(shape)
         at_ns = self._display.show(picture)
         del picture
-        self._send(what="shown", number=message["number"], at_ns=at_ns)
-
-    def _send(self, **message: Any) -> None:
-        try:
-            self._link.send(json.dumps(message).encode())
-        except OSError:
-            raise SystemExit(0) from None  # the parent has gone: nobody wants to see anything
-
-
-def _end_with(parent: int) -> None:
-    """End with the parent, which may be killed without a chance to say so.
-
-    Not by PR_SET_PDEATHSIG: that is the death of the thread that started this process, and screens
-    are opened again on threads of their own.
-    """
-    while os.getppid() == parent:
-        time.sleep(LOOK_FOR_PARENT_S)
-    os._exit(0)
+        self._link.send(what="shown", number=message["number"], at_ns=at_ns)
 
 
 def main() -> None:
     """Serve the parent that started this process."""
     kind, descriptor, options = sys.argv[1:4]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    link = socket.socket(fileno=int(descriptor))
+    link = Link(int(descriptor))
     _Server(link, display_of(kind, json.loads(options))).serve()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -10,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InputError, RequestError
+from edge.errors import InputError
+from edge.gstreamer import load_gstreamer
 from edge.screens.connector import Connector, find_connector
 
 SHOWN_WITHIN_S = 0.5
@@ -41,7 +41,10 @@ class GstDisplay:
             RequestError: GStreamer or the element is not installed.
             InputError: The display cannot be taken.
         """
-        self._gst = _gstreamer(self._sink_description.split()[0])
+        element = self._sink_description.split()[0]
+        self._gst = load_gstreamer(
+            "a screen without a desktop", {element: "gstreamer1.0-plugins-bad"}
+        )
         width, height = self._size_wh = self._connector.size_wh or self._asked_size_wh()
         caps = f"video/x-raw,format=BGRx,width={width},height={height},framerate=0/1"
         self._pipeline = self._gst.parse_launch(
@@ -162,26 +165,3 @@ def sink_for(connector: Connector) -> str:
     if connector.driver is not None:
         parts.append(f"driver-name={connector.driver}")
     return " ".join(parts)
-
-
-def _gstreamer(element: str) -> Any:
-    try:
-        os.environ.setdefault("GST_REGISTRY_FORK", "no")
-        import gi
-
-        gi.require_version("Gst", "1.0")
-        from gi.repository import Gst
-    except (ImportError, ValueError) as error:
-        raise RequestError(
-            "GStreamer's Python module gi, for a screen without a desktop",
-            got=str(error),
-            next_step="apt-get install python3-gi gir1.2-gstreamer-1.0; " + _NEXT,
-        ) from error
-    Gst.init(None)
-    if Gst.ElementFactory.find(element) is None:
-        raise RequestError(
-            f"GStreamer's element {element}, for a screen without a desktop",
-            got="none of that name",
-            next_step="apt-get install gstreamer1.0-plugins-bad; " + _NEXT,
-        )
-    return Gst

@@ -18,10 +18,10 @@ from typing import Any
 from edge.errors import InputError
 from edge.frame import Frame
 from edge.pixel_pool import PixelPool
+from edge.sources.frame_numbers import FrameNumbers
 from edge.sources.jpeg import jpeg_fault
 from edge.sources.lost import SourceLost
 from edge.sources.v4l2_capture import Capture, SilenceError, Taken
-from edge.sources.v4l2_clock import FrameNumbers
 from edge.sources.v4l2_colour import ColourLock, ColourProfile
 from edge.sources.v4l2_controls import Controls
 from edge.sources.v4l2_device import Device, is_gone

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edge.pixel_pool import PixelPool
 from edge.sources import v4l2_abi as abi
-from edge.sources.v4l2_clock import FrameNumbers, Stamp, StreamClock
+from edge.sources.frame_numbers import FrameNumbers
+from edge.sources.v4l2_clock import Stamp, StreamClock
 from edge.sources.v4l2_device import Device, FilledBuffer, Stream
 from edge.sources.v4l2_formats import Agreed
 from edge.sources.v4l2_pixels import Decoder, FrameFault

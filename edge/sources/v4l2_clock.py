@@ -1,4 +1,4 @@
-"""What a driver's sequence numbers and time stamps say about when a frame was taken."""
+"""What a driver's time stamps say about when a frame was taken."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.sources import v4l2_abi as abi
+from edge.sources.frame_numbers import SEQUENCE_WRAP
 from edge.sources.v4l2_device import FilledBuffer
 
-_WRAP = 1 << 32
 _NS_PER_S = 1_000_000_000
 
 BELIEVABLE_AGE_NS = 10 * _NS_PER_S
@@ -17,36 +17,6 @@ clock: uvcvideo can be told to use the wall clock and flags it as monotonic all 
 
 UNKNOWN_INTERVAL_NS = _NS_PER_S // 5
 """Taken for the time per frame where a driver does not say and nothing was measured yet."""
-
-
-class FrameNumbers:
-    """Turns the driver's counts, which begin anew with each stream, into ids that only rise.
-
-    Frames that the driver numbered and nobody saw are gaps. Between two streams there is none:
-    what a camera did meanwhile was not meant to be seen.
-    """
-
-    def __init__(self) -> None:
-        self._last_id = -1
-        self._last_sequence: int | None = None
-        self.counted = True
-        """False once a driver was seen that does not count its frames: drops stay unknown."""
-
-    def restart(self) -> None:
-        """A stream begins."""
-        self._last_sequence = None
-
-    def number(self, sequence: int) -> int:
-        """The id of the next frame, whose driver called it ``sequence`` (unsigned 32 bits)."""
-        step = 1
-        if self._last_sequence is not None:
-            step = (sequence - self._last_sequence) % _WRAP
-            if not 0 < step < _WRAP // 2:
-                self.counted = False
-                step = 1
-        self._last_sequence = sequence
-        self._last_id += step
-        return self._last_id
 
 
 @dataclass(frozen=True)
@@ -108,9 +78,9 @@ class StreamClock:
         last, self._last = self._last, buffer
         if last is None or not (_is_monotonic(last) and _is_monotonic(buffer)):
             return
-        frames = (buffer.sequence - last.sequence) % _WRAP
+        frames = (buffer.sequence - last.sequence) % SEQUENCE_WRAP
         passed_ns = buffer.timestamp_ns - last.timestamp_ns
-        if 0 < frames < _WRAP // 2 and 0 < passed_ns < BELIEVABLE_AGE_NS:
+        if 0 < frames < SEQUENCE_WRAP // 2 and 0 < passed_ns < BELIEVABLE_AGE_NS:
             self._measured_ns = passed_ns // frames
 
     def stamp(self, buffer: FilledBuffer, arrived_ns: int, exposure_us: float | None) -> Stamp:

@@ -110,8 +110,8 @@ def test_the_child_sees_the_very_pixels_of_any_size(screen_of):
         expected.append(f"{picture.shape} {int(picture.astype('int64').sum())}")
         screen.show(shown(number, picture))
         until(lambda p, n=number: p is not None and p.number == n, screen)
-    until(lambda _: len(screen._said) == len(sizes), screen)
-    assert list(screen._said) == expected
+    until(lambda _: len(screen._child.said) == len(sizes), screen)
+    assert list(screen._child.said) == expected
 
 
 def test_what_the_user_does_comes_through_with_its_instant(screen_of):
@@ -158,7 +158,7 @@ def test_a_child_that_hangs_while_opening_is_given_up(screen_of, monkeypatch):
         screen.open()
     child = screen._child
     screen.close()
-    assert child is not None and child.poll() is not None
+    assert child is not None and child.exit_code is not None
 
 
 def test_a_child_that_hangs_while_showing_is_killed_and_a_new_one_shows(screen_of, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_child_that_is_killed_is_told(screen_of):
     screen, _, _ = screen_of("pass")
     screen.open()
     assert screen._child is not None
-    screen._child.kill()
+    os.kill(screen._child.pid, signal.SIGKILL)
     with pytest.raises(DermedgeError, match="-9|Broken pipe"):
         until(lambda _: None, screen)
 

@@ -1,11 +1,11 @@
-"""Ids that only rise, and instants that a still may be judged by."""
+"""Instants that a still may be judged by."""
 
 from __future__ import annotations
 
 import pytest
 
 from edge.sources import v4l2_abi as abi
-from edge.sources.v4l2_clock import UNKNOWN_INTERVAL_NS, FrameNumbers, StreamClock
+from edge.sources.v4l2_clock import UNKNOWN_INTERVAL_NS, StreamClock
 from edge.sources.v4l2_device import FilledBuffer
 
 MS = 1_000_000
@@ -20,26 +20,6 @@ def buffer(sequence: int, at_ms: float, flags: int = MONOTONIC) -> FilledBuffer:
 
 def clock(interval_ms: int | None = 33, driver: str = "vivid") -> StreamClock:
     return StreamClock(None if interval_ms is None else interval_ms * MS, driver, BEGAN)
-
-
-def test_gaps_are_kept_within_a_stream_and_there_is_none_between_two():
-    numbers = FrameNumbers()
-    assert [numbers.number(n) for n in (4, 5, 8)] == [0, 1, 4]
-    numbers.restart()
-    assert [numbers.number(n) for n in (0, 1)] == [5, 6]
-    assert numbers.counted
-
-
-def test_ids_rise_over_the_end_of_32_bits():
-    numbers = FrameNumbers()
-    assert [numbers.number(n) for n in (0xFFFFFFFE, 0xFFFFFFFF, 0, 3)] == [0, 1, 2, 5]
-    assert numbers.counted
-
-
-def test_a_driver_that_does_not_count_is_found_out():
-    numbers = FrameNumbers()
-    assert [numbers.number(n) for n in (0, 0, 0)] == [0, 1, 2]
-    assert not numbers.counted
 
 
 def test_the_drivers_time_is_used_and_two_frame_times_are_allowed_for():
