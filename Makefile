@@ -30,7 +30,7 @@ help:
 	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
 	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
 	@echo "make test-build        the released pack built in every precision, on stand-ins (minutes)"
-	@echo "make test-live         screens, web page and buttons, with the system's parts that they need"
+	@echo "make test-live         screens, web page, buttons and GStreamer, with the system's parts that they need"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 
 demo: setup
@@ -85,7 +85,7 @@ test-openvino:
 
 # What needs a virtual screen, a browser or GStreamer is skipped in make test where that is missing.
 test-live: setup system-live
-	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs
+	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs tests/edge/sources/test_argus.py
 
 # The released pack in every precision through the whole of convert, on the stand-ins.
 test-build: setup system-test $(GENUINE)

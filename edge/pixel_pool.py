@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def _empty(size: int) -> NDArray[np.uint8]:
+    return np.empty(size, np.uint8)
 
 
 class PixelPool:
@@ -22,10 +27,12 @@ class PixelPool:
     Args:
         keep: Arrays that are kept for the shape asked for last; further ones are the taker's
             alone and are not used again.
+        make: Gives a flat uint8 array of so many bytes that nobody else has.
     """
 
-    def __init__(self, keep: int = 8) -> None:
+    def __init__(self, keep: int = 8, make: Callable[[int], NDArray[np.uint8]] = _empty) -> None:
         self._keep = keep
+        self._make = make
         self._lock = threading.Lock()
         self._buffers: list[NDArray[np.uint8]] = []
         self.made = 0
@@ -40,7 +47,7 @@ class PixelPool:
             for index in range(len(self._buffers)):
                 if sys.getrefcount(self._buffers[index]) <= _REFERENCES_WHEN_FREE:
                     return self._buffers[index].reshape(shape)
-            buffer = np.empty(size, np.uint8)
+            buffer = self._make(size)
             self.made += 1
             if len(self._buffers) < self._keep:
                 self._buffers.append(buffer)

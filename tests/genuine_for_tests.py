@@ -1,9 +1,9 @@
-"""NVIDIA's genuine Python bindings, for tests: which wheels, how they come here, how they load.
+"""Genuine vendors' packages, for tests: which files, how they come here, how they load.
 
-The wheels hold the true modules of TensorRT and CUDA, but neither ``libnvinfer`` nor ``libcuda``.
-``make test`` brings them by running this file: it downloads the wheels that fit this interpreter,
-checks them against ``genuine_wheels.txt`` and unpacks them into ``.genuine/``. Nothing of them is
-committed.
+NVIDIA's wheels hold the true modules of TensorRT and CUDA, but neither ``libnvinfer`` nor
+``libcuda``. Of picamera2 there is the source, which cannot run without libcamera. ``make test``
+brings them by running this file: it downloads the files that fit this interpreter, checks them
+against ``genuine_wheels.txt`` and unpacks them into ``.genuine/``. Nothing of them is committed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -68,7 +69,9 @@ class Wheel:
 
     @property
     def fits_here(self) -> bool:
-        """Is it for this interpreter and this kind of processor?"""
+        """Is it for this interpreter and this kind of processor? A source is for all."""
+        if self.file.endswith(".tar.gz"):
+            return True
         interpreter = f"cp{sys.version_info.major}{sys.version_info.minor}"
         python, _, kind = self.file.removesuffix(".whl").split("-")[2:5]
         machine = kind == "any" or kind.endswith(platform.machine())
@@ -91,7 +94,7 @@ def tensorrt_wheels(release: str) -> list[Wheel]:
 
 def folder_of(wheel: Wheel) -> Path:
     """Where a wheel is unpacked; one folder per wheel, to be put on ``sys.path``."""
-    return GENUINE / wheel.file.removesuffix(".whl")
+    return GENUINE / wheel.file.removesuffix(".whl").removesuffix(".tar.gz")
 
 
 def why_no_tensorrt(release: str) -> str | None:
@@ -186,6 +189,13 @@ def bring(wanted: Iterable[Wheel]) -> None:
         print(f"bringing {wheel.file}", flush=True)
         with tempfile.TemporaryDirectory(dir=GENUINE) as name:
             here = Path(name)
+            if wheel.file.endswith(".tar.gz"):
+                download(wheel, here, f"--no-binary={wheel.project}")
+                with tarfile.open(here / wheel.file) as source:
+                    modules = [m for m in source.getmembers() if m.name.endswith(".py")]
+                    source.extractall(here, modules)
+                (here / folder_of(wheel).name).rename(folder_of(wheel))
+                continue
             download(wheel, here, "--only-binary=:all:")
             with zipfile.ZipFile(here / wheel.file) as archive:
                 # Some hold the C++ that their modules were made from, ten times their size.

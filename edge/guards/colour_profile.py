@@ -23,7 +23,7 @@ A profile is a TOML file::
     awblock = true
 
     [picamera2]             # controls of libcamera
-    AwbGains = [1.9, 1.6]
+    ColourGains = [1.9, 1.6]
     ExposureTime = 10000
     AnalogueGain = "hold"
 
@@ -126,12 +126,12 @@ class Picamera2Lock(_Section):
     """Controls of libcamera that hold colour still.
 
     Attributes:
-        AwbGains: Gains of red and of blue.
+        ColourGains: Gains of red and of blue.
         ExposureTime: In microseconds.
         AnalogueGain: As a factor.
     """
 
-    AwbGains: Annotated[
+    ColourGains: Annotated[
         tuple[float, float] | Hold, _two(_GAIN_MIN, _GAIN_MAX, whole=False, equal=False)
     ] = "hold"
     ExposureTime: Annotated[int | Hold, _one(1, 10_000_000, whole=True)] = "hold"

@@ -34,3 +34,10 @@ class FrameNumbers:
         self._last_sequence = sequence
         self._last_id += step
         return self._last_id
+
+    def between(self) -> int:
+        """The id of a picture that is none of the stream's, such as a still."""
+        self.restart()
+        number = self.number(0)
+        self.restart()
+        return number

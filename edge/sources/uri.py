@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import InputError, RequestError
 from edge.sources.base import Source
@@ -34,10 +34,24 @@ KINDS: Mapping[str, Kind] = {
             "still": size_wh(16, 16384),
         },
     ),
+    "argus": Kind(
+        "argus:NUMBER?size=WxH&fps=N&still=WxH&mode=N",
+        {
+            "size": size_wh(64, 16384),
+            "fps": number(1.0, 240.0),
+            "still": size_wh(64, 16384),
+            "mode": whole_number(0, 99),
+        },
+    ),
+    "picamera2": Kind(
+        "picamera2:CAMERA?size=WxH&fps=N&still=WxH",
+        {
+            "size": size_wh(64, 16384),
+            "fps": number(1.0, 240.0),
+            "still": size_wh(64, 16384),
+        },
+    ),
 }
-
-_LATER = ("argus", "picamera2")
-"""Kinds that the design names and this version does not have yet."""
 
 _DEFAULT_SEED = 7
 
@@ -49,12 +63,6 @@ def parse_source(text: str) -> Uri:
         RequestError: No such kind or option, or no path.
     """
     kind, _ = split_kind(text)
-    if kind in _LATER:
-        raise RequestError(
-            "a source of the kind synthetic:, files: or v4l2: (others come in later versions)",
-            got=repr(text),
-            next_step="use v4l2: for a USB camera, or synthetic:",
-        )
     is_path = kind not in KINDS and text not in KINDS and (not kind or Path(text).exists())
     uri = Uri("files", text, {}) if is_path else parse_uri(text, KINDS, "source")
     if uri.kind == "files" and not uri.place:
@@ -69,6 +77,15 @@ def parse_source(text: str) -> Uri:
         except ValueError as error:
             raise RequestError(
                 f"a seed that {error} in synthetic:SEED", got=repr(uri.place), next_step="try 7"
+            ) from None
+    if uri.kind == "argus" and uri.place:
+        try:
+            whole_number(0, 99)(uri.place)
+        except ValueError as error:
+            raise RequestError(
+                f"a number of a camera that {error} in argus:NUMBER",
+                got=repr(uri.place),
+                next_step="argus:0 is the first",
             ) from None
     return uri
 
@@ -85,7 +102,8 @@ def source_from_uri(
         text: ``synthetic:``, ``synthetic:7?size=1280x720&fps=30&regions=8``, ``files:PATH``, the
             plain path of a picture, a folder or a video, or ``v4l2:CAMERA?size=1280x720&fps=30``,
             where CAMERA is ``usb-VID:PID[:SERIAL]``, a bus path, ``/dev/video0`` or a link to it,
-            or nothing where there is only one.
+            or nothing where there is only one; ``argus:0`` or ``picamera2:imx708`` with the same
+            options.
         paced: Give recordings at their own pace instead of as fast as they are analyzed.
         profile: What to hold of a camera's colours; ``None`` leaves it on automatic.
 
@@ -96,6 +114,8 @@ def source_from_uri(
     uri = parse_source(text)
     if uri.kind == "v4l2":
         return _v4l2(uri, profile)
+    if uri.kind in ("argus", "picamera2"):
+        return _in_a_process(uri, profile)
     return _synthetic(uri) if uri.kind == "synthetic" else _files(uri.place, paced)
 
 
@@ -136,6 +156,30 @@ def _v4l2(uri: Uri, profile: ColourProfile | None) -> Source:
         still_size_wh=options.get("still"),
         profile=None if profile is None else _held(profile),
     )
+
+
+def _in_a_process(uri: Uri, profile: ColourProfile | None) -> Source:
+    from edge.sources.camera_process import CameraProcess
+
+    is_argus = uri.kind == "argus"
+    options: dict[str, Any] = {
+        "size_wh": uri.options.get("size", (1280, 720)),
+        "fps": uri.options.get("fps", 30.0),
+        "still_size_wh": uri.options.get("still"),
+    }
+    if is_argus:
+        options |= {"sensor_id": int(uri.place or 0), "sensor_mode": uri.options.get("mode")}
+    else:
+        options["place"] = uri.place
+    if profile is not None:
+        section = profile.argus if is_argus else profile.picamera2
+        options["profile"] = {
+            "name": profile.name,
+            "settle_s": profile.settle_s,
+            "fixed": profile.fixed,
+            **dict(section),
+        }
+    return CameraProcess(uri.kind, options, uri.place or ("0" if is_argus else ""))
 
 
 def _held(profile: ColourProfile) -> V4l2Profile:

@@ -243,8 +243,7 @@ class V4l2Source:
             locked = self._lock.colour_locked(self._known_controls)
             settle = LOCKED_STILL_FRAMES if locked else self._still_settle_frames
             still = self._still(self._capture, pressed_ns, settle)
-            self._numbers.restart()
-            return replace(still, frame_id=self._numbers.number(0))
+            return replace(still, frame_id=self._numbers.between())
         except OSError as error:
             if is_gone(error):
                 raise

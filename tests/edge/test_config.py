@@ -83,7 +83,7 @@ def test_config_is_frozen():
         ('[output]\nsinks = ["png:x?every=0"]\n', "from 1 to 1000000"),
         ('[output]\nsinks = ["png:x?each=2"]\n', "'each'"),
         ('[output]\noverwrite = "yes"\n', "output.overwrite"),
-        ('[source]\nuri = "argus:0"\n', "later versions"),
+        ('[source]\nuri = "argus:front"\n', "'front'"),
         ('[source]\nuri = "v4l2:?size=1280"\n', "WIDTHxHEIGHT"),
         ('[source]\nuri = "synthetic:x"\n', "'x'"),
         ('[source]\nuri = "synthetic:1?size=10x10"\n', "WIDTHxHEIGHT"),
@@ -109,10 +109,10 @@ def test_a_wrong_flag_is_not_blamed_on_the_file(tmp_path: Path):
 
 def test_a_wrong_flag_keeps_its_next_step():
     with pytest.raises(RequestError) as caught:
-        load_config(None, {"source": {"uri": "argus:0"}})
+        load_config(None, {"source": {"uri": "argus:x"}})
     assert str(caught.value) == (
-        "expected for --source a source of the kind synthetic:, files: or v4l2: (others come in "
-        "later versions); got 'argus:0'; use v4l2: for a USB camera, or synthetic:"
+        "expected for --source a number of a camera that must be a whole number from 0 to 99 in "
+        "argus:NUMBER; got 'x'; argus:0 is the first"
     )
 
 

@@ -24,7 +24,7 @@ def test_the_built_in_profile_holds_everything_and_asks_for_no_card() -> None:
     profile = load_profile("hold")
     assert (profile.name, profile.v4l2, profile.check_every_h) == ("hold", {}, None)
     assert (profile.argus.gainrange, profile.argus.awblock) == ("hold", True)
-    assert profile.picamera2.AwbGains == "hold"
+    assert profile.picamera2.ColourGains == "hold"
 
 
 def test_the_documented_profile_is_read(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_documented_profile_is_read(tmp_path: Path) -> None:
     assert profile.v4l2["exposure_time_absolute"] == 100
     assert profile.v4l2["white_balance_temperature"] == "hold"
     assert profile.argus.exposuretimerange == (10_000_000, 10_000_000)
-    assert profile.picamera2.AwbGains == (1.9, 1.6)
+    assert profile.picamera2.ColourGains == (1.9, 1.6)
     assert profile.check_every_h == 24.0
 
 
@@ -63,8 +63,8 @@ def test_the_documented_profile_is_read(tmp_path: Path) -> None:
         (HEAD + "[argus]\naelock = 1", "argus.aelock: true or false"),
         (HEAD + "[argus]\ngainrange = [1.0, 8.0]", "argus.gainrange: two equal numbers"),
         (HEAD + "[argus]\nexposuretimerange = [1.5, 1.5]", "two equal whole numbers"),
-        (HEAD + "[picamera2]\nAwbGains = [1.0]", "picamera2.AwbGains: two numbers"),
-        (HEAD + "[picamera2]\nAwbGains = [0, 1]", "picamera2.AwbGains: two numbers"),
+        (HEAD + "[picamera2]\nColourGains = [1.0]", "picamera2.ColourGains: two numbers"),
+        (HEAD + "[picamera2]\nColourGains = [0, 1]", "picamera2.ColourGains: two numbers"),
         (HEAD + "[picamera2]\nExposureTime = 1e4", "picamera2.ExposureTime: a whole number"),
         (HEAD + "[picamera2]\nAnalogueGain = inf", "picamera2.AnalogueGain: a number"),
     ],

@@ -93,7 +93,25 @@ def test_a_path_that_is_not_there_is_an_input_error(text: str):
         source_from_uri(text)
 
 
-@pytest.mark.parametrize("text", ["argus:0", "picamera2:0", "rtsp:x", "synthetic:-1", "", "files:"])
+@pytest.mark.parametrize("text", ["rtsp:x", "synthetic:-1", "", "files:"])
 def test_what_there_is_not_names_what_there_is(text: str):
     with pytest.raises(RequestError, match=r"synthetic:"):
         source_from_uri(text)
+
+
+@pytest.mark.parametrize("text", ["argus:", "argus:1?mode=2&size=1920x1080&still=3840x2160&fps=60"])
+def test_a_csi_camera_is_named_by_its_number(text: str):
+    source = source_from_uri(text)
+    assert source.is_live and source.name == ("argus:1" if "1" in text else "argus:0")
+
+
+@pytest.mark.parametrize("text", ["argus:front", "argus:100", "argus:-1"])
+def test_a_csi_camera_has_a_number(text: str):
+    with pytest.raises(RequestError, match="argus:NUMBER"):
+        source_from_uri(text)
+
+
+@pytest.mark.parametrize("text", ["picamera2:", "picamera2:0", "picamera2:imx708?size=1280x720"])
+def test_a_raspberry_pis_camera_is_named_by_number_or_model(text: str):
+    source = source_from_uri(text)
+    assert source.is_live and source.name == text.partition("?")[0]
