@@ -149,6 +149,8 @@ class ChildProcess:
             self._child.kill()
         self._listener.join(END_WITHIN_S)
         said = self._said[0] if self._said else "no word"
+        if said.startswith("Traceback"):
+            said = self._said[-1]
         return f"its process ended ({self._child.poll()}): {said}"
 
 
