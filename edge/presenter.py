@@ -80,6 +80,7 @@ class Presenter:
         self._answers = _Answers()
         self._shown: Shown | None = None
         self._shown_notices: Sequence[Notice] = ()
+        self._said: tuple[str, ...] = ()  # in the picture that was drawn last for the screens
         self._not_live_s = 0.0
         self._ages = _Ages(trust, health)
 
@@ -196,6 +197,7 @@ class Presenter:
         began_ns = time.monotonic_ns()
         if notices is None and view != "still":
             notices = [*self._session.notices(), *self._trust.notices(began_ns)]
+        self._said = tuple(notice.text for notice in notices or ())
         picture = self._overlay.draw(
             frame.pixels,
             result,
@@ -232,7 +234,7 @@ class Presenter:
         counts: bool = True,
     ) -> None:
         number = 0 if self._shown is None else self._shown.number + 1
-        self._shown = Shown(number, picture, frame, result, view, hidden)
+        self._shown = Shown(number, picture, frame, result, view, hidden, self._said)
         began_ns = time.monotonic_ns()
         if counts:
             self._ages.handed_over(number, frame)

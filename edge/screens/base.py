@@ -28,6 +28,7 @@ class Shown:
         result: What is drawn over it; ``frame.frame_id`` is its own in ``paired`` and ``still``.
         view: How the two belong together.
         hidden: The view has moved since the result's frame: its regions are not to be told.
+        said: The short words that are drawn over it, the most important first.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Shown:
     result: Result
     view: ViewName
     hidden: bool = False
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def page_state(shown: Shown | None, snapshot: Snapshot, silent_s: float | None) 
         "frozen": snapshot.state == "frozen",
         "freezing": snapshot.state == "freezing",
         "case": snapshot.case_code,
-        "said": list(snapshot.said),
+        # What the shutter says now, then what else stands in the picture.
+        "said": list(dict.fromkeys((*snapshot.said, *(shown.said if shown else ())))),
         "health": snapshot.health,
         "words": "NO LIVE IMAGE" if dead is not None else _words(shown, snapshot),
         "regions": [],

@@ -32,6 +32,7 @@ class Screen:
     def __init__(self, room: Room | None = None) -> None:
         self.room = room
         self.pictures: list[np.ndarray] = []
+        self.shown: list[Shown] = []
         self.number: int | None = None
         self.at_ns = 0
 
@@ -40,6 +41,7 @@ class Screen:
     def show(self, shown: Shown) -> Presented | None:
         before, self.number = self.number, shown.number
         self.pictures.append(shown.picture)
+        self.shown.append(shown)
         return None if before is None else Presented(before, self.at_ns)
 
     def poll(self) -> Presented | None:
@@ -120,6 +122,15 @@ def test_words_are_over_the_lower_edge_of_the_picture(bench):
     rows = np.flatnonzero((before != after).any(axis=(1, 2)))
     tops = [rect[1] - y0 for rect in drawn.notices]
     assert len(tops) == 2 and rows.min() >= min(tops) > (y1 - y0) // 2
+
+
+def test_words_over_the_picture_go_to_its_screen_with_it(bench):
+    """A page has no eyes: what stands in its picture must be had as text too."""
+    presenter, screen, _, trust = bench
+    presenter.outcome(outcome(0))
+    trust.words = [Notice("Hold still", "prompt")]
+    presenter.outcome(outcome(1))
+    assert [shown.said for shown in screen.shown] == [(), ("Hold still",)]
 
 
 def test_memory_does_not_grow_with_a_screen_that_never_says_what_it_shows(bench):

@@ -208,6 +208,13 @@ def test_the_words_of_a_region():
     assert "Research prototype. Not for diagnosis." in state["notes"]
 
 
+def test_what_is_said_in_the_picture_is_on_the_page_once():
+    """What the shutter says comes first; it stands in the picture too."""
+    told = dataclasses.replace(shown(3), said=("Saving the still", "Colour is not locked"))
+    state = page_state(told, Snapshot("freezing", None, ("Saving the still",)), None)
+    assert state["said"] == ["Saving the still", "Colour is not locked"]
+
+
 def test_what_is_hidden_in_the_picture_is_not_in_the_table():
     state = page_state(dataclasses.replace(shown(3), hidden=True), Snapshot(), None)
     assert state["regions"] == [] and state["notes"][0] == "Hidden: the view moves"
