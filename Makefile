@@ -18,7 +18,7 @@ DEBIAN_LIVE := $(DEBIAN_TEST) procps libdrm-dev linux-libc-dev xvfb chromium pyt
 GENUINE := .genuine/.ready
 
 .PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
-	contract-refresh test-live system system-test system-live system-pycuda setup clean
+	contract-refresh test-live test-vm test-nspawn system system-test system-live system-pycuda setup clean
 
 help:
 	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
@@ -31,6 +31,8 @@ help:
 	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
 	@echo "make test-build        the released pack built in every precision, on stand-ins (minutes)"
 	@echo "make test-live         screens, web page, buttons and GStreamer, with the system's parts that they need"
+	@echo "make test-vm           cameras, screens, power cuts on virtual machines: tests/vm/README.md (root)"
+	@echo "make test-nspawn       units and installation under a systemd in a container (root)"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 
 demo: setup
@@ -90,6 +92,15 @@ test-live: setup system-live
 # The released pack in every precision through the whole of convert, on the stand-ins.
 test-build: setup system-test $(GENUINE)
 	$(BIN)/python -m pytest -q -m slow
+
+# Half an hour, and a kernel to build the first time.
+test-vm: setup
+	$(BIN)/python -m tests.vm.build
+	DERMEDGE_VM_REPORT=docs/vm-report.md $(BIN)/python -m pytest -q -m 'vm or nspawn' tests/vm
+
+test-nspawn: setup
+	$(BIN)/python -m tests.vm.build small
+	$(BIN)/python -m pytest -q -m nspawn tests/vm
 
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py

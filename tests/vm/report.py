@@ -1,0 +1,71 @@
+"""docs/vm-report.md: what the tests on virtual machines found, written by the run itself."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@dataclass
+class Row:
+    """One test: where it ran, what was checked, what it gave."""
+
+    where: str
+    checked: str
+    figures: list[str] = field(default_factory=list)
+    outcome: str = "not finished"
+    took_s: float = 0.0
+
+
+class Report:
+    """Gathers the rows of one run."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.kernels: dict[str, str] = {}
+
+    def write(self, path: Path) -> None:
+        path.write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
+        lines = [
+            "# The last run of the tests on virtual machines",
+            "",
+            "Written by `make test-vm`; what the machines are: tests/vm/README.md.",
+            "",
+            f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
+            f"- commit: {commit}{changed}",
+            f"- host: {platform.machine()}, {_processors()}",
+            *(f"- {kind}: {words}" for kind, words in sorted(self.kernels.items())),
+            "",
+            "| test | where | what was checked | result | figures | s |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, row in self.rows.items():
+            figures = "; ".join(row.figures)
+            lines.append(
+                f"| {name} | {row.where} | {row.checked} | {row.outcome} | {figures} "
+                f"| {row.took_s:.0f} |"
+            )
+        return "\n".join(lines) + "\n"
+
+
+def _processors() -> str:
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return f"{len(names)} x {names[0]}" if names else "unknown processor"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=CHECKOUT)
+    return done.stdout.strip()

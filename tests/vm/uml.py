@@ -1,0 +1,52 @@
+"""User-Mode Linux: the guest's kernel is a process here, so that models run at the host's speed."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from tests.vm.machine import SHARE, JsonLine, LineMachine
+
+
+class UmlMachine(LineMachine):
+    """One processor, real V4L2 cameras, real disks; no screen but vkms."""
+
+    kind = "uml"
+    read_only_root = False
+
+    def _start(self) -> JsonLine:
+        ours, theirs = socket.socketpair()
+        # The console's input must be something that can be waited for, and stay open.
+        silence = os.pipe()
+        disks = {"ubd0": f"{self.folder}/root.cow,{self.pieces.image}"}
+        disks |= {f"ubd{number}": str(path) for number, path in enumerate(self.disks, start=1)}
+        line = theirs.fileno()
+        self._launch(
+            [
+                str(self.pieces.uml_kernel),
+                f"mem={self.memory_mib}M",
+                f"umid={self.folder.name}-{self.boots}",
+                f"uml_dir={self.folder}/",
+                *(f"{name}={path}" for name, path in disks.items()),
+                "root=/dev/ubda",
+                "ro systemd.mask=systemd-remount-fs.service" if self.read_only_root else "rw",
+                "con=null",
+                "con0=fd:0,fd:1",
+                "ssl=null",
+                f"ssl0=fd:{line},fd:{line}",
+                "panic=-1",
+            ],
+            stdin=silence[0],
+            pass_fds=[line],
+            env={**os.environ, "TMPDIR": "/dev/shm"},  # its memory: a file that may be executed
+        )
+        theirs.close()
+        for end in silence:
+            os.close(end)
+        return JsonLine(ours)
+
+    def _mount_share(self) -> None:
+        self.check(f"mount -t hostfs -o {self.share} none {SHARE}")
+
+    def disk(self, number: int) -> str:
+        return f"/dev/ubd{'bcdefgh'[number]}"
