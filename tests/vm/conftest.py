@@ -75,6 +75,8 @@ def _makes(kind, pieces: Pieces, needed: Path, row: Row):
 
     yield make
     for machine in machines:
+        if row.outcome == "FAILED" and machine.is_running:
+            print(machine.run("journalctl -b --no-pager -n 60 -o short-monotonic").text)
         machine.__exit__(None, None, None)
 
 

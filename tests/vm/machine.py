@@ -71,6 +71,11 @@ class Machine(abc.ABC):
     def boot(self) -> float:
         """Start the machine; returns the seconds until it did the first command."""
 
+    @property
+    @abc.abstractmethod
+    def is_running(self) -> bool:
+        """Whether it was booted, and neither cut nor off."""
+
     @abc.abstractmethod
     def disk(self, number: int) -> str:
         """The device of the disk ``number`` in the guest."""
@@ -175,6 +180,10 @@ class LineMachine(Machine):
         self._process: subprocess.Popen[bytes] | None = None
         self._line: JsonLine | None = None
         self._number = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     @abc.abstractmethod
     def _start(self) -> JsonLine:

@@ -72,6 +72,10 @@ class NspawnMachine(Machine):
         self._groups = [tree / self.folder.name for tree in _trees()]
         self._root = self.folder / "root"
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def disk(self, number: int) -> str:
         raise AssertionError("a container has no disks")
 

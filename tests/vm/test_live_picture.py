@@ -56,7 +56,7 @@ def test_live_picture(uml, wheel, row):
         "--source v4l2: --sink window --sink web: --sink jsonl:/root/run.jsonl "
         "--sink 'record:/root/recordings' --cases /root/cases"
     )
-    first_s = machine.wait_for(f"curl -sf {PAGE}/healthz", within_s=60)
+    first_s = machine.wait_for(f"curl -sf {PAGE}/healthz", within_s=120)
     row.figures.append(f"live {first_s:.0f} s after the start")
     # Letters are there, and stay with what they name.
     machine.wait_for(f"curl -sf {PAGE}/result.json | grep -q '\"track_id\": *1'", within_s=30)
@@ -67,7 +67,7 @@ def test_live_picture(uml, wheel, row):
     for word, health in (("freeze", "same picture"), ("black", "black"), ("stop", "no new|camera")):
         pattern = health.replace("|", "\\|")
         row.figures.append(f"{word}: {say(machine, word, pattern):.1f} s")
-        assert result(machine)["regions"] == []
+        assert result(machine)["regions"] is None
         photograph(machine, f"camera-{word}")
         say(machine, "live", "^ok", within_s=30)
 
