@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +27,6 @@ from tests.vm.build import Pieces
 
 SHARE = "/mnt/host"
 """Where the guest sees :attr:`Machine.share`."""
-
-LIFE_S = 4 * 3600
-"""However a test ends, its guest is killed after this time."""
 
 
 class NoAnswerError(Exception):
@@ -213,8 +210,8 @@ class LineMachine(Machine):
                 return
             except NoAnswerError:
                 continue
-        words = (self.folder / "console.log").read_text(errors="replace")[-2000:]
         self.cut()
+        words = (self.folder / "console.log").read_text(errors="replace")[-2000:]
         raise NoAnswerError(f"{self.kind} is not up after {self.up_within_s:g} s\n{words}")
 
     def run(
@@ -267,7 +264,8 @@ class LineMachine(Machine):
     def cut(self) -> None:
         if self._process is not None:
             # The kernel and what it started for its guest are one group.
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it went off by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
         if self._line is not None:
@@ -282,19 +280,13 @@ class LineMachine(Machine):
         except subprocess.TimeoutExpired:
             raise NoAnswerError("not off within 60 s") from None
         finally:
-            self.cut_after_end()
-
-    def cut_after_end(self) -> None:
-        """What is left when the machine has gone off by itself."""
-        if self._process is not None and self._process.poll() is not None:
-            self._process = None
-        self.cut()
+            self.cut()
 
     def _launch(self, command: Sequence[str], **options: object) -> None:
         console = (self.folder / "console.log").open("ab")
         with console:
             self._process = subprocess.Popen(
-                ["timeout", "--signal=KILL", str(LIFE_S), *command],
+                ["setpriv", "--pdeathsig", "KILL", *command],  # it ends with the tests
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

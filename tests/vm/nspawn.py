@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.vm.machine import LIFE_S, SHARE, Machine, NoAnswerError, Said
+from tests.vm.machine import SHARE, Machine, NoAnswerError, Said
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -102,7 +102,7 @@ class NspawnMachine(Machine):
             f"--directory={self._root}", "--machine=device", "--private-network",
             f"--bind={self.share}:{SHARE}", "--console=read-only", "--link-journal=no",
         ]  # fmt: skip
-        script = f'{enter}; exec timeout --signal=KILL {LIFE_S} "$@"'
+        script = f'{enter}; exec setpriv --pdeathsig KILL "$@"'
         with (self.folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", script, "sh", *command],
@@ -113,10 +113,9 @@ class NspawnMachine(Machine):
             )
 
     def _find_leader(self) -> int | None:
-        """Process 1 of the container: below this, timeout and systemd-nspawn."""
+        """Process 1 of the container: below systemd-nspawn, which the shell and setpriv became."""
         assert self._process is not None
-        spawn = _child_named(self._process.pid, "systemd-nspawn")
-        return None if spawn is None else _child_named(spawn, "systemd")
+        return _child_named(self._process.pid, "systemd")
 
     def run(
         self,
