@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -69,6 +70,8 @@ class AnalysisThread:
         self.outcomes: Mailbox[Outcome] = Mailbox(stop, keep_all=not intake.is_live, wake=wake)
         self.error: BaseException | None = None
         """What the analysis raised, for the main thread to raise again once all is finished."""
+        self.busy_since_ns: int | None = None
+        """Monotonic instant at which it got the frame that it is analyzing; ``None`` at rest."""
         self._intake = intake
         self._analyze = analyze
         self._records = records
@@ -104,7 +107,9 @@ class AnalysisThread:
     def _work(self) -> None:
         try:
             while (captured := self._intake.next_frame()) is not None:
+                self.busy_since_ns = time.monotonic_ns()
                 analysis = self._analyze(captured)
+                self.busy_since_ns = None
                 outcome = Outcome(captured.frame, analysis, captured.press)
                 self._health.analyzed(analysis.result)
                 if not self._records.write(outcome.shot())[0]:

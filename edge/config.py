@@ -122,11 +122,12 @@ class SourceSection(_Section):
         float,
         Field(
             strict=True,
-            ge=1.0,
+            ge=0.0,
             le=3600.0,
-            description="Seconds without a frame after which a live source has failed (exit 3)",
+            description="Seconds without a frame after which a live source has failed (exit 3); "
+            "0 waits for ever, with NO LIVE IMAGE on the screen",
         ),
-    ] = 10.0
+    ] = 0.0
 
 
 class ModelSection(_Section):

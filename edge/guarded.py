@@ -15,11 +15,12 @@ from edge.guards.age import AgeAlarm
 from edge.guards.card_check import CardCheck, card_file, check_card, load_check, save_check
 from edge.guards.colour import ColourGuard
 from edge.guards.colour_profile import ColourProfile
-from edge.guards.live import LiveGuard
+from edge.guards.live import LiveGuard, is_black
 from edge.guards.quality import QualityGuard
 from edge.overlay.notices import Notice
 from edge.result import Result
 from edge.tracking.motion import ViewMotion
+from edge.wall_clock import is_trusted, iso_utc, now_s
 
 SAID_FOR_S = 6.0
 """How long the outcome of a card check stays on the screen."""
@@ -58,7 +59,8 @@ class Guards:
         self._live.observe(frame, now_ns)
         with self._lock:
             guard = self._colour = self._colour or self._guard_of(frame.source)
-            guard.observe(frame, now_ns)
+            # Only a check of another boot is dated by the wall clock.
+            guard.observe(frame, now_ns, now_s() if is_trusted() else None)
         return self._with_settings(frame)
 
     def receive_still(self, frame: Frame) -> Frame:
@@ -83,6 +85,16 @@ class Guards:
     def frame_words(self, frame: Frame) -> str | None:
         """Why this frame is no live image, or ``None``; by how things stand as it is analyzed."""
         return self.not_live_words(time.monotonic_ns())
+
+    def still_words(self, frame: Frame) -> str | None:
+        """Why a still is no picture of now, or ``None``: black, or of a stream that repeats itself.
+
+        That the stream is silent says nothing: it may pause for the still.
+        """
+        if is_black(frame.pixels):
+            return "the still is black"
+        state = self._live.verdict(time.monotonic_ns())
+        return state.words if state.kind == "repeated" else None
 
     def analyzed(self, frame: Frame, result: Result) -> None:
         """See a result."""
@@ -118,9 +130,19 @@ class Guards:
     def check_card(self, frame: Frame | None) -> None:
         """Check the colours on the card that the newest frame shows, and say how it went."""
         try:
-            if frame is None:
-                raise InputError("a picture of the card", got="none yet", next_step="try again")
-            check = check_card(frame, self._profile.name, self._check, boot_id=boot_id())
+            dead = self.not_live_words(time.monotonic_ns())
+            if frame is None or dead is not None:
+                raise InputError(
+                    "a live picture of the card", got=dead or "none yet", next_step="try again"
+                )
+            check = check_card(
+                frame,
+                self._profile.name,
+                self._check,
+                boot_id=boot_id(),
+                wall=iso_utc(now_s()),
+                wall_trusted=is_trusted(),
+            )
             self._folder.mkdir(parents=True, exist_ok=True)
             save_check(card_file(self._folder, frame.source), check)
         except (InputError, OSError) as error:

@@ -72,7 +72,8 @@ class Intake:
         source: Not yet open.
         stop: Ends the reading.
         health: Told about failed reads.
-        give_up_after_s: A live source without a frame for this long has failed.
+        give_up_after_s: A live source without a frame for this long has failed; 0: never, it is
+            opened again until it works.
         receive: Sees every frame first, on the source's thread, and gives the one to go on with.
         receive_still: Sees every still that the source takes apart from its stream.
         lost: Told, on that thread, when the source is about to be opened again.
@@ -84,7 +85,7 @@ class Intake:
         source: Source,
         stop: Stop,
         health: Health,
-        give_up_after_s: float = 10.0,
+        give_up_after_s: float = 0.0,
         *,
         receive: Callable[[Frame], Frame] = as_it_is,
         receive_still: Callable[[Frame], Frame] = as_it_is,
@@ -95,6 +96,7 @@ class Intake:
         self.open_error: Exception | None = None
         self.newest: Frame | None = None
         """The frame that came last, taken or not."""
+        self._still_since_ns: int | None = None
         self._source = source
         self._what = f"source {source.name}"
         self._stop = stop
@@ -131,6 +133,12 @@ class Intake:
         """True where frames are lost if nobody takes them."""
         return self._source.is_live
 
+    @property
+    def is_taking_still(self) -> bool:
+        """Whether the source is away from its stream for a still: it may be silent for a while."""
+        since_ns = self._still_since_ns
+        return since_ns is not None and time.monotonic_ns() - since_ns < STILL_PATIENCE_S * 1e9
+
     def ask_still(self, press: Command, no_still: Callable[[str], None]) -> None:
         """Have the first frame exposed after a press taken for a still, of the best the source has.
 
@@ -147,7 +155,7 @@ class Intake:
             Exception: What the source raised when it was opened.
         """
         try:
-            captured = self.mailbox.take(self._give_up_after_s if self.is_live else None)
+            captured = self.mailbox.take((self._give_up_after_s or None) if self.is_live else None)
         except TimeoutError:
             self._note_silence()
             self._stop.request("the source's silence")
@@ -223,13 +231,17 @@ class Intake:
         press = self._press
         if press is not None and isinstance(self._source, TakesStills):
             self._press = None
+            self._still_since_ns = time.monotonic_ns()
             try:
                 still = self._source.take_still(press.pressed_ns)
                 return Captured(self._receive_still(still), press)
             except InputError as error:  # the stream goes on all the same
                 _log.warning("no still from %s: %s", self._source.name, error)
                 self._no_still(error.got)
-        frame = self._source.read()
+        try:
+            frame = self._source.read()
+        finally:
+            self._still_since_ns = None
         if frame is None:
             return None
         frame = self._receive(frame)

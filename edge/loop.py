@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from edge.intake import Captured, Intake
 from edge.no_live_image import no_live_result
 from edge.presenter import Presenter
 from edge.screens.base import Screen
-from edge.screens.group import ScreenGroup
+from edge.screens.group import OPEN_WITHIN_S, ScreenGroup
 from edge.session import KeepCase, Session
 from edge.sinks.base import Sink
 from edge.sinks.group import SinkGroup
@@ -35,6 +36,9 @@ from edge.view import ViewChoice, ViewMode
 
 TURN_S = 0.05
 """Longest time between two looks at what has changed: keys, stale pictures, screens that come."""
+
+DRAWN_WAIT_S = 5.0
+"""How long the start of a camera waits for screens where files are drawn in their size."""
 
 _log = logging.getLogger("dermedge.loop")
 
@@ -53,7 +57,7 @@ class Parts:
         controls: Wishes of the person at the device.
         keep_case: Saves frozen stills, where a folder for them is configured.
         status: Told about the parts of the run, for screens that tell of them.
-        give_up_after_s: A live source without a frame for this long has failed.
+        give_up_after_s: A live source without a frame for this long has failed; 0: never.
     """
 
     sinks: Sequence[Sink] = ()
@@ -65,7 +69,7 @@ class Parts:
     controls: Controls = field(default_factory=Controls)
     keep_case: KeepCase | None = None
     status: Status = field(default_factory=Status)
-    give_up_after_s: float = 10.0
+    give_up_after_s: float = 0.0
 
 
 def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, health: Health) -> str:
@@ -92,7 +96,13 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
         record_sinks = stack.enter_context(SinkGroup(records, health))
         drawn_sinks = stack.enter_context(SinkGroup(drawn, health))
         screens = stack.enter_context(
-            ScreenGroup(parts.screens, health, must_open=parts.screens_must_open)
+            ScreenGroup(
+                parts.screens,
+                health,
+                must_open=parts.screens_must_open,
+                wait_s=_wait_for_screens_s(source, drawn),
+                stop=stop,
+            )
         )
         intake = stack.enter_context(
             Intake(
@@ -122,7 +132,8 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
             worker.go_on,
             parts.keep_case,
             wake,
-            lambda: parts.trust.check_card(intake.newest),
+            check_card=lambda: parts.trust.check_card(intake.newest),
+            not_live_words=lambda: parts.trust.not_live_words(time.monotonic_ns()),
         )
         parts.status.bind(session, health, intake)
         presenter = Presenter(
@@ -132,7 +143,9 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
             ViewChoice(parts.view, is_live=source.is_live),
             parts.trust,
             health,
-            is_live_source=source.is_live,
+            pauses=lambda: intake.is_taking_still,
+            busy_since_ns=lambda: worker.busy_since_ns if source.is_live else None,
+            sink_notices=lambda: [*record_sinks.notices(), *drawn_sinks.notices()],
             validated=parts.validated,
         )
         try:
@@ -148,6 +161,13 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
     ended = reason.words if reason else "the time given" if stop.is_set else "the source's end"
     mailbox = intake.mailbox
     return health.summary(source.name, mailbox.put_ids, mailbox.taken_ids, ended)
+
+
+def _wait_for_screens_s(source: Source, drawn: Sequence[Sink]) -> float:
+    """A recording would be over before a screen is there; drawn files take the screen's size."""
+    if not source.is_live:
+        return OPEN_WITHIN_S
+    return DRAWN_WAIT_S if drawn else 0.0
 
 
 def _present(
@@ -175,11 +195,12 @@ def _present(
 
 
 def _guarded(analyze: Analyze, trust: Trust) -> Analyze:
-    """Analyzes only what is a live image; a still is judged by the person who sees it."""
+    """Analyzes only what is a live image, or a still of now."""
 
     def guarded(captured: Captured) -> Analysis:
-        words = trust.frame_words(captured.frame)
-        if words is not None and captured.press is None:
+        judge = trust.frame_words if captured.press is None else trust.still_words
+        words = judge(captured.frame)
+        if words is not None:
             return Analysis(no_live_result(captured.frame, words), None)
         return analyze(captured)
 

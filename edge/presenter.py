@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,24 @@ NOT_LIVE_EVERY_S = 0.5
 BLANK_WH = (1280, 720)
 """Size of the picture that stands for a camera of which no frame has come yet."""
 
-ANSWER_OVERDUE_S, ANSWER_OVERDUE_TIMES = 1.5, 5.0
-"""An analysis that has not answered for longer than both this and so many times its usual time does
-not answer: what it said last is no longer shown over a live picture."""
+ANSWER_OVERDUE_S, ANSWER_OVERDUE_TIMES, FIRST_ANSWER_WITHIN_S = 1.5, 5.0, 10.0
+"""An analysis that has had a frame for longer than both the first and so many times its usual time
+does not answer: what it said last is no longer shown over a live picture. The third is for the time
+before its usual time is known: a GPU may warm up."""
 
 _REMEMBERED = 64
 
 Pixels = NDArray[np.uint8]
+
+
+def _no() -> bool:
+    """Pictures never stay away for a reason."""
+    return False
+
+
+def _never() -> int | None:
+    """Nothing is ever being analyzed."""
+    return None
 
 
 class Presenter:
@@ -50,7 +61,10 @@ class Presenter:
         choice: Which frame is shown with which result.
         trust: What may be believed.
         health: Accounts.
-        is_live_source: Whether pictures go on coming while nobody analyzes them.
+        pauses: Whether the source may be silent now, because it takes a still.
+        busy_since_ns: Since when the analysis has had a frame; ``None`` where it has none, or where
+            no picture is live.
+        sink_notices: What outputs have to say.
         validated: Whether the classifier's manifest says so.
     """
 
@@ -63,10 +77,14 @@ class Presenter:
         trust: Trust,
         health: Health,
         *,
-        is_live_source: bool,
+        pauses: Callable[[], bool] = _no,
+        busy_since_ns: Callable[[], int | None] = _never,
+        sink_notices: Callable[[], Sequence[Notice]] = tuple,
         validated: bool,
     ) -> None:
-        self._is_live_source = is_live_source
+        self._pauses = pauses
+        self._busy_since_ns = busy_since_ns
+        self._sink_notices = sink_notices
         self._screens = screens
         self._sinks = drawn_sinks
         self._session = session
@@ -88,7 +106,10 @@ class Presenter:
         """Show an analyzed frame, hand it to the sinks, or freeze it."""
         frame, result = outcome.frame, outcome.analysis.result
         if outcome.press is not None:
-            self._freeze(outcome)
+            if result.status == "no_live_image":
+                self._session.missed(outcome.press, "; ".join(result.reasons))
+            else:
+                self._freeze(outcome)
             self._answers.pause()
             return
         now_ns = time.monotonic_ns()
@@ -143,7 +164,7 @@ class Presenter:
         frame = newest or _blank_frame()
         result = no_live_result(frame, words)
         # Without an age: that of the newest frame is small where the same picture comes again.
-        said = self._session.notices()
+        said = [*self._session.notices(), *self._sink_notices()]
         picture = self._draw(frame, result, "live", age=False, notices=said)
         self._show(picture, frame, result, "live", counts=False)
 
@@ -155,12 +176,8 @@ class Presenter:
         )
 
     def _not_live_words(self, now_ns: int) -> str | None:
-        if self._session.pauses_stream(now_ns):
-            return None
-        words = self._trust.not_live_words(now_ns)
-        if words is None and self._is_live_source and self._session.state == "live":
-            words = self._answers.overdue_words(now_ns)
-        return words
+        words = None if self._pauses() else self._trust.not_live_words(now_ns)
+        return words or self._answers.overdue_words(self._busy_since_ns(), now_ns)
 
     def _freeze(self, outcome: Outcome) -> None:
         frame, result = outcome.frame, outcome.analysis.result
@@ -196,7 +213,11 @@ class Presenter:
     ) -> Pixels:
         began_ns = time.monotonic_ns()
         if notices is None and view != "still":
-            notices = [*self._session.notices(), *self._trust.notices(began_ns)]
+            notices = [
+                *self._session.notices(),
+                *self._sink_notices(),
+                *self._trust.notices(began_ns),
+            ]
         self._said = tuple(notice.text for notice in notices or ())
         picture = self._overlay.draw(
             frame.pixels,
@@ -247,7 +268,7 @@ class Presenter:
 
 
 class _Answers:
-    """Whether the analysis still answers, by its own pace."""
+    """What the analysis usually takes, and whether it takes too long."""
 
     def __init__(self) -> None:
         self._last_ns: int | None = None
@@ -263,13 +284,16 @@ class _Answers:
         """Nothing is asked of the analysis until further notice."""
         self._last_ns = None
 
-    def overdue_words(self, now_ns: int) -> str | None:
+    def overdue_words(self, busy_since_ns: int | None, now_ns: int) -> str | None:
         """Why the last answer is too old to be shown, or ``None``."""
-        if self._last_ns is None or not self._intervals_s:
+        if busy_since_ns is None:
             return None
-        usual_s = float(np.median(self._intervals_s))
-        waited_s = (now_ns - self._last_ns) / 1e9
-        if waited_s <= max(ANSWER_OVERDUE_S, ANSWER_OVERDUE_TIMES * usual_s):
+        within_s = FIRST_ANSWER_WITHIN_S
+        if self._intervals_s:
+            usual_s = float(np.median(self._intervals_s))
+            within_s = max(ANSWER_OVERDUE_S, ANSWER_OVERDUE_TIMES * usual_s)
+        waited_s = (now_ns - busy_since_ns) / 1e9
+        if waited_s <= within_s:
             return None
         return f"the analysis has not answered for {waited_s:.0f} s"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -51,6 +53,11 @@ def _no_card() -> None:
     """Nobody checks colours."""
 
 
+def _live() -> str | None:
+    """Nothing speaks against what is shown."""
+    return None
+
+
 class Session:
     """The shutter's three states. All but the saving happens on the presentation thread.
 
@@ -61,6 +68,7 @@ class Session:
         keep_case: Saves stills; ``None`` where no folder is configured.
         wake: Set when something has changed on another thread.
         check_card: Checks the colours on a card that the camera sees.
+        not_live_words: Why there is no live picture to be frozen, or ``None``.
     """
 
     def __init__(
@@ -71,18 +79,20 @@ class Session:
         keep_case: KeepCase | None,
         wake: threading.Event,
         check_card: Callable[[], None] = _no_card,
+        not_live_words: Callable[[], str | None] = _live,
     ) -> None:
         self._check_card = check_card
+        self._not_live_words = not_live_words
         self.state: SessionState = "live"
         self.frozen: Frozen | None = None
-        self.case_code: str | None = None
-        """Of the still that is held, once it is saved."""
         self._controls = controls
         self._ask_still = ask_still
         self._go_on = go_on
         self._keep_case = keep_case
         self._wake = wake
         self._press: Command | None = None
+        self._saved: tuple[Frozen, str] | None = None
+        self._refused: deque[tuple[Command, str]] = deque()  # by other threads; append is atomic
         self._saving: threading.Thread | None = None
         self._words: Notice | None = None
         self._words_until_s = 0.0
@@ -97,33 +107,45 @@ class Session:
                 self._release()
             elif self.state == "live" and command.wish == "card":
                 self._check_card()
+        while self._refused:
+            press, words = self._refused.popleft()
+            if press is self._press:
+                self._no_still(words)
         if self.state == "freezing" and self._press is not None:
             waited_s = (time.monotonic_ns() - self._press.pressed_ns) / 1e9
             if waited_s > STILL_PATIENCE_S + _ANALYSIS_PATIENCE_S:
                 self._no_still("the camera or the analysis does not answer")
         return self.state != before
 
+    @property
+    def case_code(self) -> str | None:
+        """Of the still that is held, once it is saved."""
+        saved = self._saved
+        return saved[1] if saved is not None and saved[0] is self.frozen else None
+
+    def refuse(self, press: Command, words: str) -> None:
+        """Say why there is no still for a press; from any thread."""
+        self._refused.append((press, words))
+        self._wake.set()
+
+    def missed(self, press: Command, words: str) -> None:
+        """Go on without a still: the one that was taken for a press is none."""
+        if press is self._press:
+            self._no_still(words)
+        self._go_on()
+
     def froze(self, frozen: Frozen) -> None:
         """Hold an analyzed still, and save it."""
         press = frozen.outcome.press
-        if self.state != "freezing" or press is None:  # given up in the meantime
+        if press is None or press is not self._press:  # given up in the meantime
             self._go_on()
             return
-        self.state, self.frozen, self.case_code, self._words = "frozen", frozen, None, None
+        self.state, self.frozen, self._words = "frozen", frozen, None
         if self._keep_case is not None:
             self._saving = threading.Thread(
                 target=self._save, args=(self._keep_case, frozen, press), name="case", daemon=True
             )
             self._saving.start()
-
-    def pauses_stream(self, now_ns: int) -> bool:
-        """Whether the camera may be silent because it takes a still."""
-        press = self._press
-        return (
-            self.state == "freezing"
-            and press is not None
-            and now_ns - press.pressed_ns < STILL_PATIENCE_S * 1e9
-        )
 
     def close(self, patience_s: float = 10.0) -> bool:
         """Wait for a case that is being saved; False where it did not end in time."""
@@ -151,8 +173,13 @@ class Session:
         if self._saving is not None and self._saving.is_alive():
             self._say("Still saving the last one", "prompt")
             return
+        dead = self._not_live_words()
+        if dead is not None:
+            _log.warning("shutter: no still (%s): %s", command.origin, dead)
+            self._say(f"No still: {dead}", "alarm")
+            return
         self.state, self._press, self._words = "freezing", command, None
-        self._ask_still(command, self._no_still)
+        self._ask_still(command, partial(self.refuse, command))
         _log.info("shutter: pressed (%s)", command.origin)
 
     def _release(self) -> None:
@@ -164,7 +191,6 @@ class Session:
     def _no_still(self, words: str) -> None:
         self.state, self._press = "live", None
         self._say(f"No still: {words}", "alarm")
-        self._wake.set()
 
     def _save(self, keep_case: KeepCase, frozen: Frozen, press: Command) -> None:
         try:
@@ -176,7 +202,7 @@ class Session:
             _log.exception("case: not saved")
             self._say(f"NOT SAVED: {error}", "alarm")
         else:
-            self.case_code = code
+            self._saved = (frozen, code)
             _log.info("case: saved as %s", code)
             self._say(f"Saved as case {code}", "info")
         self._wake.set()

@@ -27,6 +27,10 @@ class Trust(Protocol):
         """
         ...
 
+    def still_words(self, frame: Frame) -> str | None:
+        """Why a still is no picture of now (repeated, black), or ``None``; on that thread too."""
+        ...
+
     def analyzed(self, frame: Frame, result: Result) -> None:
         """See a result, on the presentation thread."""
         ...
@@ -68,6 +72,10 @@ class NoTrust:
         return frame
 
     def frame_words(self, frame: Frame) -> str | None:
+        """Nothing speaks against it."""
+        return None
+
+    def still_words(self, frame: Frame) -> str | None:
         """Nothing speaks against it."""
         return None
 

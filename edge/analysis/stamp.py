@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 
 from edge.frame import Frame
 from edge.result import FrameStamp
+from edge.wall_clock import is_trusted, iso_utc, now_s
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -17,11 +17,12 @@ def stamp_of(frame: Frame) -> FrameStamp:
     """The frame without its pixels, for its Result.
 
     ``wall`` is the UTC time of capture, to the second, where the frame is of now: the present time
-    less the age that the monotonic clock gives. It is a label: devices in the field have no
-    trustworthy clock, so ``wall_trusted`` is false. When a picture or a recording was taken is not
-    known: ``None``. ``boot_id`` names the run of the machine whose monotonic clock was read, and is
-    ``None`` where none was.
+    less the age that the monotonic clock gives. It is a label: whether the clock
+    was set since the machine started is ``wall_trusted``. When a picture or a recording was taken
+    is not known: ``None``. ``boot_id`` names the run of the machine whose monotonic clock was read,
+    and is ``None`` where none was.
     """
+    wall = _wall(frame)
     return FrameStamp(
         source=frame.source,
         id=frame.frame_id,
@@ -30,8 +31,8 @@ def stamp_of(frame: Frame) -> FrameStamp:
         captured_clock=frame.captured_clock,
         captured_by=frame.captured_by,
         boot_id=boot_id() if frame.captured_clock == "monotonic" else None,
-        wall=_wall(frame),
-        wall_trusted=False,
+        wall=wall,
+        wall_trusted=wall is not None and is_trusted(),
         settings=frame.settings,
     )
 
@@ -49,5 +50,4 @@ def _wall(frame: Frame) -> str | None:
     if frame.captured_clock != "monotonic" or frame.captured_ns is None:
         return None
     age_s = (time.monotonic_ns() - frame.captured_ns) / 1e9
-    captured = datetime.fromtimestamp(time.time() - age_s, timezone.utc)
-    return captured.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso_utc(now_s() - age_s)

@@ -205,7 +205,9 @@ def _run(config: Config) -> int:
         parts = Parts(
             sinks=outputs.sinks,
             screens=outputs.screens,
-            screens_must_open=outputs.screens_must_open,
+            # Without a screen a button still makes cases.
+            screens_must_open=outputs.screens_must_open
+            and not (config.cases.folder or config.controls.inputs),
             view=config.view.mode,
             validated=pack.classifier.manifest.validated,
             trust=_trust(config, profile, is_live=source.is_live),

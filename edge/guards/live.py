@@ -248,6 +248,11 @@ _WORDS: dict[LiveKind, str] = {
 }
 
 
+def is_black(pixels: NDArray[np.uint8]) -> bool:
+    """Whether one picture, HxWx3 uint8 RGB, is black: by the rule for a stream's pictures."""
+    return _lit_share(pixels[::_ROW_STEP]) < LIT_SHARE_BLACK
+
+
 def _lit_share(sample: NDArray[np.uint8]) -> float:
     """Share of a sample's pixels that are not black, after averaging the noise of neighbours."""
     rows = sample[::2]

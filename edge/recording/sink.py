@@ -49,6 +49,7 @@ class RecordSink:
     ) -> None:
         self.name = f"record {printable(folder)}"
         self.wants_drawn = what == "drawn"
+        self.goes_on = True
         self._folder = folder
         self._what = what
         self._reserve_bytes = reserve_bytes

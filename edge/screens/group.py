@@ -12,10 +12,14 @@ from types import TracebackType
 from edge.health import Health
 from edge.overlay.layout import Room
 from edge.screens.base import Presented, Screen, Shown
+from edge.stop import Stop
 
 RETRY_S, RETRY_AT_MOST_S = 5.0, 60.0
 """Pause before a screen that could not be opened, or failed, is tried again; it doubles each time
 that this fails."""
+
+OPEN_WITHIN_S = 20.0
+"""How long the start waits for screens that must open; the others come when they come."""
 
 OPENING_GRACE_S = 1.0
 """How long the end of the program waits for a screen that is just being opened."""
@@ -32,29 +36,46 @@ class ScreenGroup:
     Args:
         screens: Not yet open. The first one that says when a picture was seen gives the frame age.
         health: Told about screens that fail while running.
-        must_open: Fail where one cannot be opened at the start, instead of trying again.
+        must_open: Fail where none can be opened at the start, instead of trying again.
+        wait_s: How long the start waits for them where none must open: a recording would be over
+            before a screen is there, a camera goes on.
+        stop: Ends that wait.
     """
 
     def __init__(
-        self, screens: Sequence[Screen], health: Health, *, must_open: bool = False
+        self,
+        screens: Sequence[Screen],
+        health: Health,
+        *,
+        must_open: bool = False,
+        wait_s: float = OPEN_WITHIN_S,
+        stop: Stop | None = None,
     ) -> None:
         self._screens = [_Slot(screen) for screen in screens]
         self._health = health
         self._must_open = must_open
+        self._wait_s = OPEN_WITHIN_S if must_open else wait_s
+        self._stop = stop or Stop()
 
     def __enter__(self) -> ScreenGroup:
-        """Open all screens.
+        """Open all screens, each on a thread of its own.
 
         Raises:
-            DermedgeError: With ``must_open``, one cannot start; those opened before are closed.
+            DermedgeError: With ``must_open``, none can start.
         """
         for slot in self._screens:
-            try:
-                self._open(slot)
-            except BaseException:
-                self.close()
-                raise
-        self._must_open = False
+            self._begin_opening(slot)
+        end_s = time.monotonic() + self._wait_s
+        while any(slot.is_opening for slot in self._screens) and time.monotonic() < end_s:
+            if self._stop.wait(0.01):
+                break
+        done = [slot for slot in self._screens if not slot.is_opening]
+        errors = [slot.error for slot in done if slot.error is not None]
+        if self._must_open and errors and len(errors) == len(self._screens):
+            self.close()
+            raise errors[0]
+        for slot in done:
+            self._finish_opening(slot)
         return self
 
     def __exit__(
@@ -87,10 +108,7 @@ class ScreenGroup:
             if slot.opening is not None:
                 self._finish_opening(slot)
             elif not slot.is_open and time.monotonic() >= slot.retry_s:
-                slot.opening = threading.Thread(
-                    target=self._try, args=(slot,), name=f"open-{slot.screen.name}", daemon=True
-                )
-                slot.opening.start()
+                self._begin_opening(slot)
             elif slot.is_open:
                 first = self._asked(slot, slot.screen.poll, first)
         return first
@@ -124,11 +142,11 @@ class ScreenGroup:
             return first
         return first or presented
 
-    def _open(self, slot: _Slot) -> None:
-        self._try(slot)
-        if slot.error is not None and self._must_open:
-            raise slot.error
-        self._finish_opening(slot)
+    def _begin_opening(self, slot: _Slot) -> None:
+        slot.opening = threading.Thread(
+            target=self._try, args=(slot,), name=f"open-{slot.screen.name}", daemon=True
+        )
+        slot.opening.start()
 
     def _try(self, slot: _Slot) -> None:
         slot.error = None
@@ -138,7 +156,7 @@ class ScreenGroup:
             slot.error = error
 
     def _finish_opening(self, slot: _Slot) -> None:
-        if slot.opening is not None and slot.opening.is_alive():
+        if slot.is_opening:
             return
         slot.opening = None
         if slot.error is not None:
@@ -178,3 +196,8 @@ class _Slot:
         self.opening: threading.Thread | None = None
         self.error: Exception | None = None
         self.said: str | None = None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether its opening has begun and not ended."""
+        return self.opening is not None and self.opening.is_alive()

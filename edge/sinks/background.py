@@ -54,9 +54,15 @@ class BackgroundSink:
         """True where the picture with its overlay is needed."""
         return self._sink.wants_drawn
 
+    @property
+    def goes_on(self) -> bool:
+        """As the sink."""
+        return self._sink.goes_on
+
     def open(self) -> None:
         """Open the sink, on this thread: what it raises belongs to the start."""
         self._sink.open()
+        self._closing, self._goes_on, self._error = False, True, None
         self._thread = threading.Thread(
             target=self._work, name=f"sink {self.name[:40]}", daemon=True
         )

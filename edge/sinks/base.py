@@ -46,6 +46,11 @@ class Sink(Protocol):
         """True where the picture with its overlay is needed."""
         ...
 
+    @property
+    def goes_on(self) -> bool:
+        """True where it can be opened again after a failure, and goes on where it ended."""
+        ...
+
     def open(self) -> None:
         """Get ready to write.
 

@@ -1,14 +1,20 @@
-"""All sinks of a run as one: a failing one is reported once and closed, the others go on."""
+"""All sinks of a run as one: a failing one is reported and closed, the others go on."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
 
+from edge.errors import DermedgeError
 from edge.health import Health
+from edge.overlay.notices import Notice
 from edge.sinks.base import Shot, Sink
+
+RETRY_S = 30.0
+"""Pause before a sink that has failed and goes on where it ended is opened again."""
 
 _log = logging.getLogger("dermedge.sink")
 
@@ -26,6 +32,7 @@ class SinkGroup:
 
     def __init__(self, sinks: Sequence[Sink], health: Health) -> None:
         self._running = list(sinks)
+        self._away: list[_Away] = []
         self._health = health
 
     def __enter__(self) -> SinkGroup:
@@ -65,6 +72,7 @@ class SinkGroup:
             False where a sink asks to stop, and the monotonic nanoseconds at which the first sink
             had presented the frame.
         """
+        self._take_back()
         go_on, presented_ns = True, None
         for sink in list(self._running):
             try:
@@ -74,15 +82,37 @@ class SinkGroup:
             presented_ns = presented_ns or time.monotonic_ns()
         return go_on, presented_ns or time.monotonic_ns()
 
+    def notices(self) -> list[Notice]:
+        """What is not written any more, and why."""
+        return [
+            Notice(f"NOT WRITTEN: {away.sink.name}: {away.words}", "alarm")
+            for away in list(self._away)
+        ]
+
+    def _take_back(self) -> None:
+        """Use sinks that could be opened again, and try those for which it is time."""
+        for away in list(self._away):
+            if away.is_back:
+                self._away.remove(away)
+                self._running.append(away.sink)
+                _log.info("sink %s: writes again", away.sink.name)
+            else:
+                away.try_when_due()
+
     def _drop(self, sink: Sink, error: Exception) -> None:
         self._running.remove(sink)
         self._report(sink, error)
+        self._away.append(_Away(sink, error))
         try:
             sink.close()
         except Exception as second:  # the first error is the reason, and was reported
             _log.debug("closing sink %s after its failure: %s", sink.name, second)
 
     def _close_all(self) -> None:
+        for away in self._away:
+            if away.is_back:
+                self._running.append(away.sink)
+        self._away.clear()
         while self._running:
             sink = self._running.pop()
             try:
@@ -98,3 +128,38 @@ class SinkGroup:
             error,
             exc_info=_log.isEnabledFor(logging.DEBUG),
         )
+
+
+class _Away:
+    """A sink that failed: why, and a thread that opens it again where it goes on where it ended."""
+
+    def __init__(self, sink: Sink, error: Exception) -> None:
+        self.sink = sink
+        self.words = error.got if isinstance(error, DermedgeError) else str(error)
+        self._retry_s = time.monotonic() + RETRY_S
+        self._opening: threading.Thread | None = None
+        self._is_open = False
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it is open again."""
+        return self._is_open
+
+    def try_when_due(self) -> None:
+        """Begin to open it, where it is time to; a disk that hangs holds up only that thread."""
+        busy = self._opening is not None and self._opening.is_alive()
+        if not self.sink.goes_on or busy or time.monotonic() < self._retry_s:
+            return
+        self._retry_s = time.monotonic() + RETRY_S
+        self._opening = threading.Thread(
+            target=self._open, name=f"reopen {self.sink.name[:40]}", daemon=True
+        )
+        self._opening.start()
+
+    def _open(self) -> None:
+        try:
+            self.sink.open()
+        except Exception as error:  # told as it was before, until it works
+            self.words = error.got if isinstance(error, DermedgeError) else str(error)
+        else:
+            self._is_open = True

@@ -10,6 +10,7 @@ class HeadlessSink:
 
     name = "headless"
     wants_drawn = False
+    goes_on = True
 
     def __init__(self) -> None:
         self.frames = 0

@@ -56,6 +56,7 @@ class JsonlSink:
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.name = f"jsonl {printable(path)}"
+        self.goes_on = not overwrite  # opened again, it would begin anew
         self._path = path
         self._overwrite = overwrite
         self._file: int | None = None

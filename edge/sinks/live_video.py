@@ -31,6 +31,7 @@ class LiveVideoSink:
     """
 
     wants_drawn = True
+    goes_on = False
 
     def __init__(self, path: Path, highest_fps: float) -> None:
         self.name = f"video {printable(path)}"

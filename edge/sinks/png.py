@@ -19,6 +19,7 @@ class PngSink:
     """
 
     wants_drawn = True
+    goes_on = False
 
     def __init__(self, folder: Path, every: int = 1) -> None:
         self.name = f"png {printable(folder)}"

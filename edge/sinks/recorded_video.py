@@ -22,6 +22,7 @@ class RecordedVideoSink:
     """
 
     wants_drawn = True
+    goes_on = False
 
     def __init__(self, path: Path, usual_fps: float) -> None:
         self.name = f"video {printable(path)}"

@@ -57,6 +57,7 @@ class VideoSink:
     """
 
     wants_drawn = True
+    goes_on = False
 
     def __init__(
         self,

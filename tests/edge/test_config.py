@@ -129,7 +129,7 @@ def test_a_wrong_flag_keeps_its_next_step():
         ('[loop]\nseconds = "5"\n', "for loop.seconds a number; got '5';"),
         ("[loop]\nseconds = nan\n", "for loop.seconds a finite number; got nan;"),
         ('[source]\npaced = "yes"\n', "for source.paced true or false; got 'yes';"),
-        ("[source]\ngive_up_after_s = 0.5\n", "a number of at least 1; got 0.5;"),
+        ("[source]\ngive_up_after_s = -0.5\n", "a number of at least 0; got -0.5;"),
     ],
 )
 def test_errors_are_in_words_of_the_file(tmp_path: Path, text: str, words: str):

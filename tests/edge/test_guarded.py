@@ -20,6 +20,7 @@ from edge.intake import Captured
 from edge.loop import Parts, run_loop
 from edge.screens.base import Presented, Shown
 from edge.stop import Stop
+from edge.wall_clock import is_trusted
 
 LOCKED = {"exposure": True, "gain": True, "white_balance": True}
 
@@ -71,6 +72,70 @@ def test_a_card_check_is_kept_and_the_next_one_is_held_against_it(tmp_path):
     seen = again.receive(camera_frame(3, card((162, 150, 150)), **settings))
     assert seen.settings is not None and seen.settings["colour_locked"] is False
     assert seen.settings["colour_state"] == "drifted"
+
+
+def test_a_card_check_is_dated(tmp_path):
+    guards = Guards(ColourProfile(name="ring"), tmp_path)
+    settings = {"colour_locked": True, "locked": LOCKED}
+    guards.check_card(guards.receive(camera_frame(1, card((150, 150, 150)), **settings)))
+    (kept,) = tmp_path.glob("card-*.json")
+    check = json.loads(kept.read_text())
+    assert check["wall"].endswith("Z") and check["wall_trusted"] == is_trusted()
+
+
+def test_a_dead_picture_of_a_card_is_no_check(tmp_path):
+    guards = Guards(ColourProfile(name="ring"), tmp_path)
+    settings = {"colour_locked": True, "locked": LOCKED}
+    shown = guards.receive(camera_frame(1, card((150, 150, 150)), **settings))
+    time.sleep(2.1)
+    guards.check_card(shown)
+    assert guards.notices(0)[0].text.startswith("Card not checked: no new picture")
+    assert list(tmp_path.glob("card-*.json")) == []
+
+
+def test_a_black_still_is_none(tmp_path):
+    guards = Guards(None, tmp_path)
+    guards.receive(camera_frame(1))
+    assert guards.still_words(camera_frame(2)) is None
+    assert guards.still_words(camera_frame(3, np.zeros((240, 320, 3), np.uint8))) is not None
+
+
+def test_a_press_on_a_repeated_picture_makes_no_still(tmp_path):
+    """A camera that hangs may stamp its pictures anew and send the same bytes."""
+    pixels = frame(1, (320, 240)).pixels
+    saved, screen = [], Screen()
+    controls, stop = Controls(), Stop()
+
+    class Hung:
+        name, is_live = "fake:0", True
+
+        def __init__(self) -> None:
+            self.number = 0
+
+        def open(self) -> None: ...
+
+        def close(self) -> None: ...
+
+        def read(self) -> Frame:
+            time.sleep(0.02)
+            self.number += 1
+            if self.number == 90:
+                controls.ask("shutter", "test")
+            new = dataclasses.replace(
+                frame(self.number, (320, 240)), exposure_began_ns=time.monotonic_ns()
+            )
+            return new if self.number < 10 else dataclasses.replace(new, pixels=pixels)
+
+    stop.request_after(4.0)
+    parts = Parts(
+        screens=[screen],
+        trust=Guards(None, tmp_path),
+        controls=controls,
+        keep_case=lambda *_: saved.append(1) or "CODE",
+    )
+    run_loop(Hung(), lambda c: Analysis(result(c.frame), None), parts, stop=stop, health=Health())
+    assert saved == [] and all(shown.view != "still" for shown in screen.shown)
+    assert any("No still: the camera has sent the same" in w for s in screen.shown for w in s.said)
 
 
 @pytest.mark.parametrize("pixels", [None, "skin"])

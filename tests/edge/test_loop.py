@@ -90,6 +90,7 @@ class FakeSink:
     def __init__(self, name: str = "fake", on_write: Callable[[int], bool] | None = None) -> None:
         self.name = name
         self.wants_drawn = True
+        self.goes_on = False
         self.ids: list[int] = []
         self.opened = self.closed = 0
         self._on_write = on_write or (lambda _: True)
@@ -256,10 +257,11 @@ def test_a_screen_without_which_nobody_would_get_anything_must_open():
         def open(self) -> None:
             raise RequestError("a display", got="none", next_step="plug it in")
 
-    first = FakeScreen()
     with pytest.raises(RequestError, match="a display"):
-        Run()(FakeSource(camera()), first, Never(), screens_must_open=True)
-    assert first.closed == 1
+        Run()(FakeSource(camera()), Never(), Never(), screens_must_open=True)
+    first = FakeScreen()
+    Run()(FakeSource(camera()), Never(), first, screens_must_open=True, seconds=0.3)
+    assert first.shown and first.closed == 1
 
 
 # --- the live view ------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from shots_for_tests import frame, result
 
 from edge.analysis.analyzer import Analysis
 from edge.analysis_thread import Outcome
-from edge.controls import Controls
+from edge.controls import Command, Controls
 from edge.health import Health
 from edge.overlay.layout import Room
 from edge.overlay.notices import Notice
@@ -35,6 +37,7 @@ class Screen:
         self.shown: list[Shown] = []
         self.number: int | None = None
         self.at_ns = 0
+        self.busy_since_ns: int | None = None
 
     def open(self) -> None: ...
 
@@ -69,7 +72,14 @@ def bench():
     with ScreenGroup([screen], health) as screens, SinkGroup([], health) as sinks:
         choice = ViewChoice("paired", is_live=True)
         presenter = Presenter(
-            screens, sinks, session, choice, trust, health, is_live_source=True, validated=True
+            screens,
+            sinks,
+            session,
+            choice,
+            trust,
+            health,
+            busy_since_ns=lambda: screen.busy_since_ns,
+            validated=True,
         )
         yield presenter, screen, health, trust
 
@@ -122,6 +132,43 @@ def test_words_are_over_the_lower_edge_of_the_picture(bench):
     rows = np.flatnonzero((before != after).any(axis=(1, 2)))
     tops = [rect[1] - y0 for rect in drawn.notices]
     assert len(tops) == 2 and rows.min() >= min(tops) > (y1 - y0) // 2
+
+
+def later(monkeypatch, seconds: float) -> None:
+    later_ns = time.monotonic_ns() + int(seconds * 1e9)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: later_ns)
+
+
+@pytest.mark.parametrize(("answers", "after_s"), [(1, 10.5), (3, 1.6)])
+def test_an_analysis_that_hangs_takes_its_last_answer_off(bench, monkeypatch, answers, after_s):
+    """However few answers it has given: the first picture must not stay for ever."""
+    presenter, screen, _, _ = bench
+    for number in range(answers):
+        presenter.outcome(outcome(number))
+    screen.busy_since_ns = time.monotonic_ns()
+    presenter.idle(None)
+    assert screen.shown[-1].result.status != "no_live_image"
+    later(monkeypatch, after_s)
+    presenter.idle(frame(9))
+    assert screen.shown[-1].result.status == "no_live_image"
+    assert "has not answered" in screen.shown[-1].result.reasons[0]
+
+
+def test_an_analysis_that_hangs_after_a_release_takes_the_still_off(bench, monkeypatch):
+    presenter, screen, _, _ = bench
+    press = Command("shutter", "test", time.monotonic_ns())
+    for number in range(3):
+        presenter.outcome(outcome(number))
+    presenter._session._press = press
+    presenter._session.state = "freezing"
+    presenter.outcome(dataclasses.replace(outcome(3), press=press))
+    assert screen.shown[-1].view == "still"
+    presenter._session._controls.ask("release", "test")
+    presenter._session.turn()
+    screen.busy_since_ns = time.monotonic_ns()
+    later(monkeypatch, 2.0)
+    presenter.idle(frame(9))
+    assert screen.shown[-1].result.status == "no_live_image"
 
 
 def test_words_over_the_picture_go_to_its_screen_with_it(bench):

@@ -93,6 +93,7 @@ def put_code(machine: Machine, wheel: Path) -> None:
     for path in (*CHECKOUT.glob("tests/*.py"), *CHECKOUT.glob("tests/vm/*.py")):
         shutil.copy2(path, box / path.relative_to(CHECKOUT))
     machine.copy_in(box, CODE)
+    machine.check("sync")  # a test may cut the power at once
 
 
 def cuts(usual: int) -> int:

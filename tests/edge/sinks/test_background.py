@@ -15,7 +15,7 @@ from edge.stop import Stop
 
 
 class Inner:
-    name, wants_drawn = "inner", True
+    name, wants_drawn, goes_on = "inner", True, False
 
     def __init__(self, on_write=lambda number: True, on_close=lambda: None) -> None:
         self.ids: list[int] = []
