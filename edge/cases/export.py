@@ -9,9 +9,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edge.analysis.stamp import boot_id
 from edge.cases.listing import list_cases, verify_case
@@ -148,7 +149,10 @@ def run_export(
 def _make_playable(
     target: Path, segment: Path, listed: dict[str, dict[str, Any]], report: Report
 ) -> None:
-    """A video beside a segment that was copied, unless it is there."""
+    """A video beside a segment that was copied, unless it is there; made from the copy.
+
+    The recorder may remove the segment itself in the meantime, to make room.
+    """
     from edge.recording.playable import make_playable
 
     out = target / "recordings" / _plain(segment.parent.name) / _plain(segment.name) / "video"
@@ -157,9 +161,10 @@ def _make_playable(
     )
     if video is None:
         try:
-            video = make_playable(segment, out)
-        except InputError as error:
-            report.failures.append(f"{segment.name}: {error.got}")
+            video = make_playable(out.parent, out)
+        except (InputError, OSError) as error:
+            words = error.got if isinstance(error, InputError) else error.strerror or str(error)
+            report.failures.append(f"{segment.name}: {words}")
             return
         report.copied += 1
         report.copied_bytes += video.stat().st_size
@@ -204,22 +209,26 @@ def verify_export(target: Path) -> tuple[int, list[str]]:
 
 
 def _copied(place: Path, item: Item, report: Report) -> str:
-    """Copy one file unless it is there; gives its hash, as read back."""
-    before = _digest(item.source)
-    if place.is_file() and place.stat().st_size == item.size and _digest(place) == before:
-        report.kept += 1
-        return before
+    """Copy one file unless it is there; gives its hash, as read back.
+
+    Of a file that is being written, such as a log, it is the planned size that is copied.
+    """
+    if place.is_file() and place.stat().st_size == item.size:
+        before = _digest(place)
+        if before == _digest(item.source, item.size):
+            report.kept += 1
+            return before
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(place.name + _PART_SUFFIX)
     try:
         with open(item.source, "rb") as source, open(part, "wb") as copy:
-            shutil.copyfileobj(source, copy, _BLOCK_BYTES)
+            written = _copy_and_digest(source, copy, item.size)
             copy.flush()
             os.fsync(copy.fileno())
             # What is read back shall come from the stick, not from the system's memory.
             os.posix_fadvise(copy.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         after = _digest(part)
-        if after != before:
+        if after != written:
             raise OSError(errno.EIO, "what was read back is not what was written")
         os.replace(part, place)
     except BaseException:
@@ -231,11 +240,26 @@ def _copied(place: Path, item: Item, report: Report) -> str:
     return after
 
 
-def _digest(path: Path) -> str:
+def _copy_and_digest(source: BinaryIO, copy: BinaryIO, size: int) -> str:
     digest = hashlib.sha256()
+    while size > 0:
+        block = source.read(min(size, _BLOCK_BYTES))
+        if not block:
+            raise OSError(errno.EAGAIN, "it became shorter while it was copied; export again")
+        copy.write(block)
+        digest.update(block)
+        size -= len(block)
+    return digest.hexdigest()
+
+
+def _digest(path: Path, size: int | None = None) -> str:
+    """Hash of a file, or of its first ``size`` bytes."""
+    digest = hashlib.sha256()
+    left = path.stat().st_size if size is None else size
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
+        while left > 0 and (block := file.read(min(left, _BLOCK_BYTES))):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
 
 
@@ -258,9 +282,10 @@ def _tree(path: Path, under: str) -> Iterator[Item]:
     for file in sorted(path.rglob("*")):
         relative = file.relative_to(path)
         unfinished = any(p.startswith(".") or p.endswith(_UNFINISHED) for p in relative.parts)
-        if file.is_file() and not unfinished:
+        if not unfinished and file.is_file():
             place = "/".join(_plain(part) for part in (path.name, *relative.parts))
-            yield _item(file, f"{under}/{place}")
+            with suppress(FileNotFoundError):  # a recorder has just made room
+                yield _item(file, f"{under}/{place}")
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge.sources.integrity import printable
 
 FPS_MOST, FPS_LEAST = 30.0, 1.0
 ENCODE_WITHIN_S = 3600.0
+PART_SUFFIX = ".part"
 
 
 def make_playable(segment: Path, out: Path) -> Path:
@@ -64,33 +66,44 @@ def _has_x264(ffmpeg: str) -> bool:
 
 
 def _with_ffmpeg(ffmpeg: str, segment: Path, out: Path, fps: float) -> Path:
+    part = out.with_name(out.name + PART_SUFFIX)
     command = [
         *(ffmpeg, "-hide_banner", "-loglevel", "error", "-y", "-f", "image2pipe"),
         *("-c:v", "mjpeg", "-framerate", f"{fps:.4f}", "-i", "-"),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"),
-        *("-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-movflags", "+faststart", str(out)),
+        *("-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-movflags", "+faststart"),
+        *("-f", "mp4", str(part)),
     ]
-    encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert encoder.stdin is not None and encoder.stderr is not None
     try:
-        for _, jpeg in read_frames(segment):
-            encoder.stdin.write(jpeg)
-        encoder.stdin.close()
-        encoder.wait(ENCODE_WITHIN_S)
-    except BrokenPipeError:
-        encoder.wait()
-    finally:
-        encoder.kill()
-    words = encoder.stderr.read().decode("utf-8", "replace")
-    encoder.stderr.close()
-    if encoder.returncode != 0:
-        out.unlink(missing_ok=True)
+        code, words = _feed(command, segment)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if code != 0:
+        part.unlink(missing_ok=True)
         raise InputError(
             f"ffmpeg to write {printable(out)}",
-            got=" ".join(words.split())[:200] or f"exit code {encoder.returncode}",
+            got=" ".join(words.split())[:200] or f"exit code {code}",
             next_step="check the room on the disk",
         )
+    os.replace(part, out)
     return out
+
+
+def _feed(command: list[str], segment: Path) -> tuple[int, str]:
+    """Give a program all pictures of a segment; its exit code, and what it said."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as encoder:
+        assert encoder.stdin is not None and encoder.stderr is not None
+        try:
+            for _, jpeg in read_frames(segment):
+                encoder.stdin.write(jpeg)
+            encoder.stdin.close()
+            encoder.wait(ENCODE_WITHIN_S)
+        except BrokenPipeError:
+            encoder.wait()
+        finally:
+            encoder.kill()
+        return encoder.returncode, encoder.stderr.read().decode("utf-8", "replace")
 
 
 def _with_opencv(segment: Path, out: Path, fps: float) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from edge.cases import export as export_module
 from edge.cases.writer import CaseWriter
 from edge.commands.export import export
 from edge.errors import InputError, RequestError
+from edge.recording.segment import list_segments
 from edge.recording.sink import RecordSink
 
 
@@ -232,3 +234,57 @@ def test_as_a_command(device: Path, tmp_path: Path):
     )
     assert done.returncode == 0 and done.stderr == ""
     assert "14 files copied and read back" in done.stdout
+
+
+# --- while the device goes on ---------------------------------------------------------------------
+
+
+def test_a_log_that_grows_meanwhile_is_copied_as_far_as_it_was(
+    device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log = device / "logs" / "old" / "a.log"
+    copy = export_module._copy_and_digest
+
+    def grow(source, target, size):
+        with log.open("a") as file:
+            file.write("later\n")
+        return copy(source, target, size)
+
+    monkeypatch.setattr(export_module, "_copy_and_digest", grow)
+    code, _ = everything(device, tmp_path / "stick")
+    assert code == 0
+    assert (tmp_path / "stick" / "logs" / "logs" / "old" / "a.log").read_text() == "a\n"
+    assert run("--verify", tmp_path / "stick")[0] == 0
+
+
+def test_a_file_that_became_shorter_is_one_failure(
+    device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    items, report = export_module.plan_export(tmp_path / "stick", None, [device / "logs"], None)
+    (device / "logs" / "run 10:30.jsonl").write_text("")
+    export_module.run_export(tmp_path / "stick", items, report, lambda _: None)
+    assert len(report.failures) == 1 and "became shorter" in report.failures[0]
+    assert run("--verify", tmp_path / "stick")[0] == 0
+
+
+def test_a_segment_that_made_room_meanwhile_is_played_from_its_copy(tmp_path: Path):
+    sink = RecordSink(tmp_path / "rec", reserve_bytes=0)
+    sink.open()
+    for number in range(12):
+        sink.write(shot(number, (320, 240)))
+    sink.close()
+    (segment,) = list_segments(tmp_path / "rec")
+    target = tmp_path / "stick"
+    items, report = export_module.plan_export(target, None, [], tmp_path / "rec")
+    export_module.run_export(target, items, report, lambda _: None)
+    shutil.rmtree(segment)
+    export_module.run_export(target, [], report, lambda _: None, playable=[segment])
+    assert report.failures == []
+    assert list((target / "recordings" / "rec" / segment.name).glob("video.*"))
+
+
+def test_a_segment_without_a_copy_is_told_and_the_rest_is_listed(tmp_path: Path):
+    target, report = tmp_path / "stick", export_module.Report()
+    export_module.run_export(target, [], report, lambda _: None, playable=[tmp_path / "rec" / "x"])
+    assert len(report.failures) == 1
+    assert run("--verify", target)[0] == 0

@@ -16,6 +16,7 @@ import pytest
 from shots_for_tests import shot
 
 from edge.errors import InputError
+from edge.recording import playable as playable_module
 from edge.recording import retention as retention_module
 from edge.recording import sink as sink_module
 from edge.recording.playable import make_playable
@@ -227,7 +228,7 @@ def test_a_full_disk_ends_recording_and_what_was_closed_stays(tmp_path: Path):
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("no tmpfs can be mounted here")
     try:
-        sink = RecordSink(mounted, reserve_bytes=0, segment_s=0.02)
+        sink = RecordSink(mounted, reserve_bytes=0, segment_s=0.0)  # one picture each
         sink.open()
         with pytest.raises(InputError, match="No space left on device"):
             for number in range(2000):
@@ -261,3 +262,18 @@ def test_an_empty_segment_is_no_video(tmp_path: Path):
     (segment / FRAMES).write_text("")
     with pytest.raises(InputError, match="a recording with pictures"):
         make_playable(segment, tmp_path / "out")
+
+
+def test_a_video_that_is_interrupted_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch):
+    record(tmp_path / "rec", 12).close()
+    (segment,) = list_segments(tmp_path / "rec")
+
+    def interrupted(_):
+        yield from list(read_frames(segment))[:3]
+        raise KeyboardInterrupt
+
+    calls = iter([read_frames, interrupted])
+    monkeypatch.setattr(playable_module, "read_frames", lambda path: next(calls)(path))
+    with pytest.raises(KeyboardInterrupt):
+        make_playable(segment, tmp_path / "video" / "video")
+    assert not [p for p in (tmp_path / "video").iterdir() if p.suffix in (".mp4", ".webm")]
