@@ -27,7 +27,9 @@ class Link:
     """
 
     def __init__(self, descriptor: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Both may go to every process of a service; the parent decides, and says so by the link.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         self._socket = socket.socket(fileno=descriptor)
 

@@ -21,7 +21,7 @@ from typing import Any
 from edge.errors import DermedgeError, InputError, RequestError
 
 END_WITHIN_S = 1.0
-"""How long a child may take to end by itself, and then after it was killed."""
+"""How long a child may take to end by itself, unless it is given longer, and once it was killed."""
 
 LONGEST_MESSAGE_BYTES = 65536
 
@@ -42,10 +42,18 @@ class ChildProcess:
         name: What messages and the log call it.
         arguments: What Python runs; the number of the socket takes the place of ``"SOCKET"``.
         log: Gets what the child writes to its standard error.
+        end_within_s: How long it may take to give back what it holds before it is killed.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: logging.Logger,
+        end_within_s: float = END_WITHIN_S,
+    ) -> None:
         self.name = name
+        self._end_within_s = end_within_s
         self._log = log
         self._said: deque[str] = deque(maxlen=_LINES_KEPT)
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -120,16 +128,16 @@ class ChildProcess:
     def end(self) -> None:
         """End the child, by force where it does not end; calling it twice is harmless."""
         self._link.close()  # the child reads the end of it and gives back what it holds
-        if not self._waited():
+        if not self._waited(self._end_within_s):
             self._child.kill()
             if not self._waited():
                 # Inside a driver that never returns; the kernel ends it when that does.
                 self._log.error("%s: process %d cannot be ended", self.name, self._child.pid)
         self._listener.join(END_WITHIN_S)
 
-    def _waited(self) -> bool:
+    def _waited(self, within_s: float = END_WITHIN_S) -> bool:
         try:
-            self._child.wait(END_WITHIN_S)
+            self._child.wait(within_s)
         except subprocess.TimeoutExpired:
             return False
         return True

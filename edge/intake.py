@@ -30,8 +30,9 @@ SAME_FAILURES = 3
 READ_GRACE_S = 0.5
 """How long a running read may take at shutdown before ``close`` is called from outside."""
 
-CLOSE_GRACE_S = 2.0
-"""How long that close, and then the read, may take before the thread is left behind."""
+CLOSE_GRACE_S = 6.0
+"""How long that close and the read may then take before the thread is left behind: longer than a
+camera's process may take to end, and to be killed."""
 
 STILL_PATIENCE_S = 5.0
 """A still that has not been exposed within this time after the press is given up."""
@@ -287,8 +288,9 @@ class Intake:
         # close() may hang in the same driver as read(), so it gets a thread of its own.
         closer = threading.Thread(target=self._close_source, name="source-close", daemon=True)
         closer.start()
-        closer.join(CLOSE_GRACE_S)
-        self._thread.join(CLOSE_GRACE_S)
+        until_s = time.monotonic() + CLOSE_GRACE_S
+        for thread in (closer, self._thread):
+            thread.join(max(0.0, until_s - time.monotonic()))
         if self._thread.is_alive():
             _log.error("%s hangs in read and ignores close; its thread is left behind", self._what)
 

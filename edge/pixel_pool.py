@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def _empty(size: int) -> NDArray[np.uint8]:
-    return np.empty(size, np.uint8)
 
 
 class PixelPool:
@@ -27,12 +22,10 @@ class PixelPool:
     Args:
         keep: Arrays that are kept for the shape asked for last; further ones are the taker's
             alone and are not used again.
-        make: Gives a flat uint8 array of so many bytes that nobody else has.
     """
 
-    def __init__(self, keep: int = 8, make: Callable[[int], NDArray[np.uint8]] = _empty) -> None:
+    def __init__(self, keep: int = 8) -> None:
         self._keep = keep
-        self._make = make
         self._lock = threading.Lock()
         self._buffers: list[NDArray[np.uint8]] = []
         self.made = 0
@@ -44,14 +37,22 @@ class PixelPool:
         with self._lock:
             if self._buffers and self._buffers[0].size != size:
                 self._buffers.clear()
-            for index in range(len(self._buffers)):
-                if sys.getrefcount(self._buffers[index]) <= _REFERENCES_WHEN_FREE:
-                    return self._buffers[index].reshape(shape)
-            buffer = self._make(size)
+            free = first_free(self._buffers)
+            if free is not None:
+                return self._buffers[free].reshape(shape)
+            buffer = np.empty(size, np.uint8)
             self.made += 1
             if len(self._buffers) < self._keep:
                 self._buffers.append(buffer)
             return buffer.reshape(shape)
+
+
+def first_free(buffers: list[NDArray[np.uint8]]) -> int | None:
+    """Index of the first array that only this list refers to, or ``None``."""
+    for index in range(len(buffers)):
+        if sys.getrefcount(buffers[index]) <= _REFERENCES_WHEN_FREE:
+            return index
+    return None
 
 
 def _references_when_free() -> int:

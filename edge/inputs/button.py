@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -14,12 +15,17 @@ from edge.errors import InputError
 from edge.stop import SLICE_S, Stop
 
 RETRY_S = 2.0
-"""Pause before a button that is away is looked for again."""
+"""Pause before a button that is away is looked for again, and between looks at what is there."""
 
 APART_NS = 250_000_000
 """Presses closer together than this are one: contacts bounce, fingers tremble."""
 
 _log = logging.getLogger("dermedge.input")
+
+
+def _the_same() -> object:
+    """Nothing ever comes or goes."""
+    return None
 
 
 class Button:
@@ -33,6 +39,8 @@ class Button:
         wish: What a press asks for.
         controls: Told about it.
         stop: Ends the thread.
+        what_is_there: Differs from what it was before once a device comes or goes: all are opened
+            anew then, for the one that was meant may be back while another one has its key.
     """
 
     def __init__(
@@ -43,6 +51,7 @@ class Button:
         wish: Wish,
         controls: Controls,
         stop: Stop,
+        what_is_there: Callable[[], object] = _the_same,
     ) -> None:
         self._origin = origin
         self._open_all = open_all
@@ -50,6 +59,7 @@ class Button:
         self._wish = wish
         self._controls = controls
         self._stop = stop
+        self._what_is_there = what_is_there
         self._closed = threading.Event()
         self._said: str | None = None
         self._last_ns = -APART_NS
@@ -73,6 +83,7 @@ class Button:
 
     def _work(self) -> None:
         while not self._is_over():
+            there = self._what_is_there()
             try:
                 descriptors = self._open_all()
             except (InputError, OSError) as error:
@@ -83,18 +94,24 @@ class Button:
                 _log.info("input %s: back", self._origin)
             self._said = None
             try:
-                self._listen(descriptors)
+                self._listen(descriptors, there)
             except OSError as error:
                 self._away(error.strerror or str(error))
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _listen(self, descriptors: Sequence[int]) -> None:
+    def _listen(self, descriptors: Sequence[int], there: object) -> None:
+        """Ask for what is pressed until something else is there."""
         poll = select.poll()
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
+        look_s = time.monotonic() + RETRY_S
         while not self._is_over():
+            if time.monotonic() >= look_s:
+                look_s += RETRY_S
+                if self._what_is_there() != there:
+                    return
             for descriptor, _ in poll.poll(1000 * SLICE_S):
                 for pressed_ns in self._read(descriptor):
                     self._pressed(pressed_ns)

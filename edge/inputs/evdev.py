@@ -9,6 +9,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class Wanted:
     """Which device, and which of its keys.
 
     Attributes:
-        device: Its name, place (phys), serial (uniq) or path; empty for any that has the key.
+        device: Its name, place (phys), serial (uniq), or path, also by a link such as those of
+            /dev/input/by-id; empty for any that has the key.
         key: Code of the key.
     """
 
@@ -81,7 +83,8 @@ def open_devices(wanted: Wanted, root: Path = _ROOT) -> list[int]:
             seen.append(f"{path.name}: {error.strerror}")
             continue
         names = (str(path), *_names(descriptor))
-        if (not wanted.device or wanted.device in names) and _has_key(descriptor, wanted.key):
+        is_it = not wanted.device or wanted.device in names or _is_link(wanted.device, path)
+        if is_it and _has_key(descriptor, wanted.key):
             fcntl.ioctl(descriptor, EVIOCSCLOCKID, struct.pack("i", CLOCK_MONOTONIC))
             opened.append(descriptor)
         else:
@@ -94,6 +97,16 @@ def open_devices(wanted: Wanted, root: Path = _ROOT) -> list[int]:
             next_step="plug it in, or be in the group input",
         )
     return opened
+
+
+def what_is_there(root: Path = _ROOT) -> object:
+    """Changes when a device comes or goes, or may be opened by others than before."""
+    there = []
+    for path in sorted(root.glob("event*")):
+        with suppress(OSError):  # it has just gone
+            facts = path.stat()
+            there.append((path.name, facts.st_ino, facts.st_mode, facts.st_gid))
+    return there
 
 
 def presses(data: bytes, key: int) -> Iterator[int]:
@@ -119,6 +132,10 @@ def text_request(number: int) -> int:
 def key_bits_request() -> int:
     """``EVIOCGBIT(EV_KEY, 96)``."""
     return (2 << 30) | (KEY_BITS_BYTES << 16) | (ord("E") << 8) | (0x20 + EV_KEY)
+
+
+def _is_link(place: str, path: Path) -> bool:
+    return place.startswith("/") and os.path.realpath(place) == os.path.realpath(path)
 
 
 def _names(descriptor: int) -> list[str]:

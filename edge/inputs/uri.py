@@ -86,6 +86,10 @@ def _button(uri: Uri, controls: Controls, stop: Stop) -> Button:
         wanted = gpio.Wanted(chip, int(line), **options)
         open_all = partial(_one, wanted)
         read = partial(_swapped, gpio.read_presses, wanted)
+    if uri.kind == "evdev":
+        return Button(
+            wanted.origin, open_all, read, wish, controls, stop, what_is_there=evdev.what_is_there
+        )
     return Button(wanted.origin, open_all, read, wish, controls, stop)
 
 

@@ -93,6 +93,7 @@ class WebScreen:
         host: str = "127.0.0.1",
         port: int = 8080,
         token: str = "",
+        tell_token: bool = False,
     ) -> None:
         if token and len(token) < TOKEN_CHARS_MIN or not token and host not in LOOPBACK:
             raise RequestError(
@@ -104,6 +105,7 @@ class WebScreen:
         self._controls = controls
         self._status = status
         self._host, self._port, self._token = host, port, token
+        self._tell_token = tell_token
         self._lock = threading.Lock()
         self._shown: Shown | None = None
         self._shown_s = 0.0
@@ -145,8 +147,9 @@ class WebScreen:
             target=self._serve, args=(self._server, listener), name="web", daemon=True
         )
         self._thread.start()
-        query = f"?token={self._token}" if self._token else ""
-        _log.info("web page: http://%s:%d/%s", self._host, self._port, query)
+        query = f"?token={self._token}" if self._token and self._tell_token else ""
+        more = " with the token of the configuration" if self._token and not query else ""
+        _log.info("web page: http://%s:%d/%s%s", self._host, self._port, query, more)
 
     def show(self, shown: Shown) -> Presented | None:
         """Keep the newest picture for whoever asks. What a browser adds to its age is unknown."""

@@ -181,9 +181,10 @@ def _web(uri: Uri, controls: Controls, status: Status, token: str) -> Screen:
     from edge.screens.web import LOOPBACK, WebScreen, new_token
 
     host, port = _host_and_port(uri.place)
-    if not token and host not in LOOPBACK:
-        token = new_token()
-    return WebScreen(controls, status, host=host, port=port, token=token)
+    # Nobody else can tell a token of this run; one of the configuration stays out of the log.
+    generated = not token and host not in LOOPBACK
+    token = new_token() if generated else token
+    return WebScreen(controls, status, host=host, port=port, token=token, tell_token=generated)
 
 
 def _host_and_port(place: str) -> tuple[str, int]:

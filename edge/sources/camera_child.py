@@ -20,7 +20,7 @@ from edge.child_link import Link
 from edge.child_process import shared_memory
 from edge.errors import DermedgeError, InputError
 from edge.sources.lost import SourceLost
-from edge.sources.shared_pool import map_pixels
+from edge.sources.shared_pool import ONCE, map_pixels
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,23 @@ class _Server:
             if request["what"] == "still":
                 self._still(request["pressed_ns"])
                 return
-            number = request["slot"]
-            for descriptor in descriptors:
-                size = self._shape[0] * self._shape[1] * 3
-                self._slots[number] = map_pixels(descriptor, size).reshape(self._shape)
-                os.close(descriptor)
-            facts = self._camera.frame(self._slots[number])
+            facts = self._camera.frame(self._buffer(request["slot"], descriptors))
             self._link.send(what="frame", **asdict(facts))
         except SourceLost:
             raise
         except InputError as error:
             self._link.send_error(error, "no_frame")
+
+    def _buffer(self, number: int, descriptors: list[int]) -> NDArray[np.uint8]:
+        """The parent's buffer of this number; a new one comes with its descriptor."""
+        for descriptor in descriptors:
+            size = self._shape[0] * self._shape[1] * 3
+            pixels = map_pixels(descriptor, size).reshape(self._shape)
+            os.close(descriptor)
+            if number == ONCE:
+                return pixels
+            self._slots[number] = pixels
+        return self._slots[number]
 
     def _still(self, pressed_ns: int) -> None:
         pixels, facts = self._camera.still(pressed_ns)

@@ -23,6 +23,9 @@ from edge.sources.shared_pool import SharedPool, map_pixels
 OPEN_WITHIN_S = 30.0
 """A camera that does not run after this long hangs; a daemon that starts anew takes its time."""
 
+END_WITHIN_S = 4.0
+"""A camera that is not stopped in order may not start until its daemon, or the machine, does."""
+
 _log = logging.getLogger("dermedge.source")
 
 
@@ -86,7 +89,7 @@ class CameraProcess:
             self._closed.clear()
             options = json.dumps(self._options)
             arguments = [*self._module, self._kind, "SOCKET", options]
-            self._child = ChildProcess(self._kind, arguments, _log)
+            self._child = ChildProcess(self._kind, arguments, _log, END_WITHIN_S)
             try:
                 opened, _ = self._answer(OPEN_WITHIN_S)
             except BaseException:

@@ -177,6 +177,43 @@ def test_a_button_that_is_away_is_found_when_it_comes_back(monkeypatch, caplog):
     os.close(far[2])
 
 
+def test_a_camera_that_is_plugged_in_again_is_heard_beside_a_keyboard(monkeypatch):
+    """Its key is on the keyboard too: that one being there is no reason not to look."""
+    monkeypatch.setattr(button_module, "RETRY_S", 0.05)
+    ends: dict[str, int] = {}
+    there = ["keyboard", "camera"]
+
+    def open_all() -> list[int]:
+        opened = []
+        for name in there:
+            near, ends[name] = os.pipe()
+            opened.append(near)
+        return opened
+
+    controls, wanted = Controls(), evdev.Wanted("", 212)
+    with Button("evdev:key 212", open_all, lambda fd: evdev.read_presses(fd, wanted), "shutter",
+                controls, Stop(), what_is_there=lambda: list(there)):  # fmt: skip
+        assert wait_for(lambda: len(ends) == 2)
+        there.remove("camera")
+        os.close(ends.pop("camera"))  # unplugged
+        assert wait_for(lambda: "keyboard" in ends)
+        ends.clear()
+        there.append("camera")
+        assert wait_for(lambda: len(ends) == 2)
+        os.write(ends["camera"], event(212, 1))
+        assert wait_for(lambda: controls.changed.is_set())
+    assert controls.next() is not None
+
+
+def test_what_is_there_changes_with_devices_and_with_who_may_open_them(tmp_path):
+    nothing = evdev.what_is_there(tmp_path)
+    (tmp_path / "event3").touch(mode=0o600)
+    closed = evdev.what_is_there(tmp_path)
+    (tmp_path / "event3").chmod(0o660)
+    opened = evdev.what_is_there(tmp_path)
+    assert nothing != closed != opened == evdev.what_is_there(tmp_path)
+
+
 def test_the_thread_ends_with_the_run():
     near, far = os.pipe()
     stop = Stop()

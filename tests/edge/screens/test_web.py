@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
+import logging
 import socket
 import struct
 import subprocess
@@ -263,6 +264,15 @@ def test_elsewhere_a_token_is_needed_once(serve):
 def test_no_other_address_without_a_good_token(host: str, token: str):
     with pytest.raises(RequestError, match="a token of at least 16 characters"):
         WebScreen(Controls(), Status(), host=host, token=token)
+
+
+def test_a_token_of_the_configuration_is_not_in_the_log(serve, caplog):
+    """Logs are carried away on sticks."""
+    with caplog.at_level(logging.INFO):
+        serve(host="0.0.0.0", token=TOKEN)
+        assert TOKEN not in caplog.text and "token of the configuration" in caplog.text
+        serve(host="0.0.0.0", token=TOKEN, tell_token=True)
+        assert TOKEN in caplog.text
 
 
 def test_tokens_are_long_and_never_the_same():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import textwrap
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,55 @@ def test_a_frame_that_is_held_is_not_written_into_and_others_are_used_again(came
         assert int(frame.pixels[0, 0, 0]) == number
         assert not np.shares_memory(frame.pixels, held.pixels)
     assert int(held.pixels.max()) == 0 and len(seen) <= 2
+
+
+def mapped(pid: int) -> int:
+    """Buffers of the parent that a child has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text().count("memfd:dermedge-frame")
+
+
+def test_a_slow_recorder_makes_neither_side_grow(camera_of):
+    """It holds more frames than buffers are kept: the others are gone with their frames."""
+    source = camera_of()
+    source.open()
+    held: deque = deque(maxlen=13)
+    for number in range(60):
+        held.append(source.read())
+        assert [int(f.pixels[0, 0, 0]) for f in held] == list(range(number + 1))[-13:]
+    assert mapped(source._child.pid) <= 9
+
+
+def test_opening_again_leaves_nothing_behind(camera_of):
+    """Without the garbage collector's help: at 4K its next visit may be a gigabyte away."""
+    source = camera_of()
+    source.open()
+    source.read()
+    source.close()
+    before = len(os.listdir("/proc/self/fd"))
+    gc.disable()
+    try:
+        for _ in range(3):
+            source.open()
+            source.read()
+            source.close()
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+
+
+def test_a_camera_is_closed_in_order_although_everybody_is_told_to_end(camera_of, tmp_path):
+    """A service manager may tell every process at once; a sensor needs its time."""
+    closed = tmp_path / "closed"
+    source = camera_of(f"""
+    def close(self):
+        time.sleep(1.5)
+        open({str(closed)!r}, "w").close()
+    """)
+    source.open()
+    os.kill(source._child.pid, signal.SIGTERM)
+    assert source.read() is not None
+    source.close()
+    assert closed.exists()
 
 
 def test_frames_outlive_the_source(camera_of):
