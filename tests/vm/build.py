@@ -116,7 +116,9 @@ def build(pieces: Pieces, *, small: bool = False) -> None:
     """
     _need_tools(SMALL_TOOLS if small else tuple(TOOLS), {} if small else FILES)
     pieces.folder.mkdir(parents=True, exist_ok=True)
-    texts = [(CHECKOUT / name).read_text() for name in ("constraints.txt", "pyproject.toml")]
+    # What dermedge depends on, not how it is checked.
+    project = (CHECKOUT / "pyproject.toml").read_text().partition("[tool.")[0]
+    texts = [(CHECKOUT / "constraints.txt").read_text(), project]
     wheels = _piece(pieces, "wheels", texts, _wheels)
     _piece(pieces, "small", SMALL, lambda p: _debian(p.small_root, SMALL))
     if small:
@@ -164,6 +166,7 @@ def _wheels(pieces: Pieces) -> None:
 def built_wheel(folder: Path) -> Path:
     """dermedge's wheel from this checkout, the only one in ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(CHECKOUT / "build", ignore_errors=True)  # files that are gone would go into it
     _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(CHECKOUT))
     (wheel,) = folder.glob("dermedge-*.whl")
     return wheel
