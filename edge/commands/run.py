@@ -7,8 +7,6 @@ import logging
 import os
 import sys
 import threading
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,12 +17,8 @@ from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
-    from edge.analysis.analyzer import Analysis, Analyzer
-    from edge.analysis_thread import Analyze
     from edge.guards.colour_profile import ColourProfile
-    from edge.intake import Captured
     from edge.session import KeepCase
-    from edge.tracking.tracker import Tracker
     from edge.trust import Trust
     from models.manifest import Pack
 
@@ -188,6 +182,7 @@ def _run(config: Config) -> int:
     from edge.health import Health
     from edge.inputs.uri import buttons_from_uris
     from edge.loop import Parts, run_loop
+    from edge.tracking.followed import followed
     from edge.tracking.tracker import Tracker
 
     health = Health(config.loop.health_every_s)
@@ -218,7 +213,7 @@ def _run(config: Config) -> int:
         )
         summary = run_loop(
             source,
-            _followed(analyzer, Tracker(pack.classifier.manifest) if config.tracking.on else None),
+            followed(analyzer, Tracker(pack.classifier.manifest) if config.tracking.on else None),
             parts,
             stop=stop,
             health=health,
@@ -226,25 +221,6 @@ def _run(config: Config) -> int:
     click.echo(summary, err=_are_results_on_stdout(config))
     reason = stop.reason
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
-
-
-def _followed(analyzer: Analyzer, tracker: Tracker | None) -> Analyze:
-    """Analysis, and for all but stills the tracking behind it, timed like its other stages."""
-    from edge.result import Stage
-
-    def analyze(captured: Captured) -> Analysis:
-        analysis = analyzer.analyze(captured.frame)
-        if tracker is None or captured.press is not None:
-            return analysis
-        began_s = time.perf_counter()
-        followed = tracker.follow(captured.frame, analysis)
-        spent_ms = (time.perf_counter() - began_s) * 1e3
-        timings = dict(followed.result.timings_ms)
-        timings[Stage.TRACK] = spent_ms
-        timings[Stage.TOTAL] = timings.get(Stage.TOTAL, 0.0) + spent_ms
-        return replace(followed, result=replace(followed.result, timings_ms=timings))
-
-    return analyze
 
 
 def _case_keeper(config: Config, pack_name: str) -> KeepCase | None:
