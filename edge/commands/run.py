@@ -19,6 +19,7 @@ from edge.stop import Stop, stop_on_signals
 if TYPE_CHECKING:
     from edge.guards.colour_profile import ColourProfile
     from edge.session import KeepCase
+    from edge.status import Status
     from edge.trust import Trust
     from models.manifest import Pack
 
@@ -176,7 +177,7 @@ def _run(config: Config) -> int:
         source_path=path_of(config.source.uri),
     )
 
-    keep_case = _case_keeper(config, pack.name)
+    keep_case = _case_keeper(config, pack.name, status)
 
     from edge.compose import open_analyzer
     from edge.health import Health
@@ -223,7 +224,7 @@ def _run(config: Config) -> int:
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
 
 
-def _case_keeper(config: Config, pack_name: str) -> KeepCase | None:
+def _case_keeper(config: Config, pack_name: str, status: Status) -> KeepCase | None:
     """What saves frozen stills, where a folder is configured and can be written.
 
     Raises:
@@ -231,12 +232,20 @@ def _case_keeper(config: Config, pack_name: str) -> KeepCase | None:
     """
     if not config.cases.folder:
         return None
+    from edge.board.state import read_board
     from edge.cases.writer import CaseWriter
 
     settings = config.model_dump(mode="json", exclude={"web": {"token"}})
     writer = CaseWriter(
         Path(config.cases.folder),
-        lambda: {"pack": pack_name, "configuration": settings},
+        lambda: {
+            "pack": pack_name,
+            "configuration": settings,
+            "device": {
+                "board": read_board().to_json_dict(),
+                "figures": status.snapshot().health,
+            },
+        },
         reserve_bytes=config.cases.reserve_mb << 20,
     )
     writer.open()

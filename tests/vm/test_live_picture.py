@@ -81,6 +81,8 @@ def test_live_picture(uml, wheel, row):
     case = json.loads(machine.check("cat /root/cases/*/case.json"))
     later_ms = (case["exposure_began_ns"] - case["press"]["pressed_ns"]) / 1e6
     assert later_ms > 0, case
+    assert case["device"]["board"]["memory_available_bytes"] > 0
+    assert "frame age" in case["device"]["figures"]
     row.figures.append(f"exposed {later_ms:.0f} ms after the press")
     machine.check(
         f"{DERMEDGE} export --to /root/stick --cases /root/cases --recordings /root/recordings "

@@ -1,0 +1,89 @@
+"""The board's files, as its vendor documents them, and those of this very machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.board.state import read_board
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_this_machine_says_what_its_kernel_says():
+    state = read_board()
+    said = Path("/proc/meminfo").read_text().split()
+    assert state.memory_total_bytes == int(said[1]) * 1024
+    assert 0 < state.memory_available_bytes < state.memory_total_bytes
+    assert json.loads(json.dumps(state.to_json_dict()))["kind"] == state.kind
+
+
+def test_an_orin(tmp_path):
+    ina = "sys/class/hwmon/hwmon1"
+    state = read_board(
+        tree(
+            tmp_path,
+            {
+                "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+                "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+                "sys/class/thermal/thermal_zone0/temp": "51375\n",
+                "sys/class/thermal/thermal_zone1/type": "gpu-thermal\n",
+                "sys/class/thermal/cooling_device0/type": "pwm-fan\n",
+                "sys/class/thermal/cooling_device0/cur_state": "3\n",
+                "sys/class/thermal/cooling_device1/type": "gpu-throttle-alert\n",
+                "sys/class/thermal/cooling_device1/cur_state": "1\n",
+                "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1510400\n",
+                "sys/class/devfreq/17000000.gpu/cur_freq": "624750000\n",
+                f"{ina}/name": "ina3221\n",
+                f"{ina}/in1_label": "VDD_IN\n",
+                f"{ina}/in1_input": "5000\n",
+                f"{ina}/curr1_input": "1480\n",
+                "sys/class/hwmon/hwmon2/name": "soctherm_oc\n",
+                "sys/class/hwmon/hwmon2/oc1_event_cnt": "0\n",
+                "sys/class/hwmon/hwmon2/oc3_event_cnt": "7\n",
+                "var/lib/nvpmodel/status": "pmode:0001 fmode:quiet",
+                "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=7W >",
+            },
+        )
+    )
+    assert state.kind == "jetson" and state.model == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert state.temperatures_c == {"cpu-thermal": 51.375}  # the GPU is off: no number, not 0
+    assert state.power_w == {"VDD_IN": pytest.approx(7.4)}
+    assert state.clocks_hz == {"cpu0": 1_510_400_000, "gpu": 624_750_000}
+    assert state.power_mode == "7W" and state.events == {"oc1": 0, "oc3": 7}
+    assert state.throttled == ("gpu-throttle-alert",)
+
+
+@pytest.mark.parametrize(
+    ("bits", "now", "since"),
+    [
+        ("0\n", (), set()),
+        ("50005\n", ("under-voltage", "throttled"), {"under-voltage", "throttled"}),
+        ("80000\n", (), {"soft temperature limit"}),
+    ],
+)
+def test_a_raspberry_pi(tmp_path, bits, now, since):
+    state = read_board(
+        tree(
+            tmp_path,
+            {
+                "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
+                "sys/devices/platform/soc/soc:firmware/get_throttled": bits,
+            },
+        )
+    )
+    assert state.kind == "raspberry pi" and state.throttled == now
+    assert {cause for cause, count in state.events.items() if count} == since
+
+
+def test_an_empty_system_knows_nothing_and_says_so(tmp_path):
+    state = read_board(tmp_path)
+    assert state.model is None and state.throttled is None and state.memory_total_bytes is None
+    assert dict(state.temperatures_c) == dict(state.power_w) == {}
