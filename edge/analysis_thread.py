@@ -14,6 +14,7 @@ from edge.controls import Command
 from edge.frame import Frame
 from edge.health import Health
 from edge.intake import Captured, Intake
+from edge.liveness import Deadline
 from edge.mailbox import Mailbox
 from edge.sinks.base import Shot
 from edge.sinks.group import SinkGroup
@@ -23,6 +24,9 @@ Analyze = Callable[[Captured], Analysis]
 
 HANG_GRACE_S = 5.0
 """How long a running analysis may take at shutdown before its thread is left behind."""
+
+ANALYZE_WITHIN_S = 60.0
+"""A slow board's first one included; a service whose analysis takes longer hangs, and is ended."""
 
 _log = logging.getLogger("dermedge.analysis")
 
@@ -72,6 +76,8 @@ class AnalysisThread:
         """What the analysis raised, for the main thread to raise again once all is finished."""
         self.busy_since_ns: int | None = None
         """Monotonic instant at which it got the frame that it is analyzing; ``None`` at rest."""
+        self.deadline = Deadline("analysis")
+        """What it is doing, and until when it should be done."""
         self._intake = intake
         self._analyze = analyze
         self._records = records
@@ -108,7 +114,8 @@ class AnalysisThread:
         try:
             while (captured := self._intake.next_frame()) is not None:
                 self.busy_since_ns = time.monotonic_ns()
-                analysis = self._analyze(captured)
+                with self.deadline.doing("one frame", ANALYZE_WITHIN_S):
+                    analysis = self._analyze(captured)
                 self.busy_since_ns = None
                 outcome = Outcome(captured.frame, analysis, captured.press)
                 self._health.analyzed(analysis.result)

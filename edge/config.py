@@ -240,6 +240,28 @@ class TrackingSection(_Section):
     ] = True
 
 
+class RecoverySection(_Section):
+    """What may be done for a camera that is away, besides opening it again."""
+
+    requests: Annotated[
+        str,
+        Field(
+            description="Folder in which a unit with more rights looks for requests; empty: nobody "
+            "is asked"
+        ),
+    ] = ""
+    reboot_after_s: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0.0,
+            le=1e6,
+            description="Ask for a restart of the machine after the camera has been away so long; "
+            "0: never",
+        ),
+    ] = 0.0
+
+
 class ViewSection(_Section):
     """Which picture is shown with which result."""
 
@@ -278,6 +300,7 @@ class Config(_Section):
     web: WebSection = WebSection()
     tracking: TrackingSection = TrackingSection()
     view: ViewSection = ViewSection()
+    recovery: RecoverySection = RecoverySection()
     loop: LoopSection = LoopSection()
 
 
@@ -300,6 +323,15 @@ def load_config(
         given = {key: value for key, value in values.items() if value is not None}
         table[section] = {**table.get(section, {}), **given}
     return _validated(table, None)
+
+
+def told_sinks(path: Path) -> list[str]:
+    """The sinks of a file that may be wrong elsewhere: those that can be understood."""
+    try:
+        sinks = _read_toml(path)["output"]["sinks"]
+        return [text for text in sinks if parse_sink(text)]
+    except (RequestError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,13 +14,12 @@ from edge.controls import Command
 from edge.errors import InputError
 from edge.frame import Frame
 from edge.health import Health, exit_code_of
+from edge.liveness import Deadline
 from edge.mailbox import Mailbox
+from edge.recovery import Recovery, RecoveryPlan
 from edge.sources.base import Source, TakesStills
 from edge.sources.lost import SourceLost
 from edge.stop import Stop
-
-RETRY_S = 0.5
-"""Pause before a source that was lost is opened again."""
 
 NEXT_S = 0.02
 """Pause before a live source is read again after one frame could not be had."""
@@ -33,6 +33,9 @@ READ_GRACE_S = 0.5
 CLOSE_GRACE_S = 6.0
 """How long that close and the read may then take before the thread is left behind: longer than a
 camera's process may take to end, and to be killed."""
+
+OPEN_WITHIN_S, READ_WITHIN_S, STILL_WITHIN_S, CLOSE_WITHIN_S = 45.0, 20.0, 30.0, 15.0
+"""Sources give up by themselves before this; one that does not hangs, and a service is ended."""
 
 STILL_PATIENCE_S = 5.0
 """A still that has not been exposed within this time after the press is given up."""
@@ -79,6 +82,9 @@ class Intake:
         receive_still: Sees every still that the source takes apart from its stream.
         lost: Told, on that thread, when the source is about to be opened again.
         wake: Set with each frame, for whoever shows the newest.
+        may_wait: A source that cannot be opened at the start is opened until that works, as one
+            that was lost is.
+        plan: What is done for a source that is away, besides.
     """
 
     def __init__(
@@ -92,7 +98,11 @@ class Intake:
         receive_still: Callable[[Frame], Frame] = as_it_is,
         lost: Callable[[], None] = _nobody,
         wake: threading.Event | None = None,
+        may_wait: bool = False,
+        plan: RecoveryPlan | None = None,
     ) -> None:
+        self._may_wait = may_wait
+        self.recovery = Recovery(plan or RecoveryPlan())
         self.mailbox: Mailbox[Captured] = Mailbox(stop, keep_all=not source.is_live)
         self.open_error: Exception | None = None
         self.newest: Frame | None = None
@@ -110,6 +120,8 @@ class Intake:
         self._failing: Exception | None = None
         self._press: Command | None = None
         self._no_still: Callable[[str], None] = _ignore
+        self.deadline = Deadline(f"source {source.name}")
+        """What the source is doing, and until when it should be done."""
         self._thread = threading.Thread(target=self._pump, name="source", daemon=True)
 
     def __enter__(self) -> Intake:
@@ -168,7 +180,13 @@ class Intake:
     def _pump(self) -> None:
         try:
             try:
-                self._source.open()
+                self._open()
+            except InputError as error:
+                if not (self._may_wait and self._source.is_live):
+                    self.open_error = error
+                    return
+                self._note(error, first=True)
+                self._reopen(error)
             except Exception as error:  # raised again on the loop's thread by next_frame
                 self.open_error = error
                 return
@@ -194,7 +212,7 @@ class Intake:
                 last_words = str(error)
                 self._note(error, first=same == 1)
                 if isinstance(error, SourceLost):
-                    self._reopen()
+                    self._reopen(error)
                 elif self._source.is_live:
                     self._stop.wait(NEXT_S)
                 elif same >= SAME_FAILURES:
@@ -212,19 +230,26 @@ class Intake:
             if not self.mailbox.put(captured, keep=self.is_live and captured.press is not None):
                 return
 
-    def _reopen(self) -> None:
+    def _open(self) -> None:
+        with self.deadline.doing("opening", OPEN_WITHIN_S):
+            self._source.open()
+
+    def _reopen(self, error: InputError) -> None:
         """Let go of a source that gives nothing more, and open it until that works."""
         self._lost()
+        self.recovery.lost(error.got)
         while not self._stop.is_set:
             self._close_source()
-            if self._stop.wait(RETRY_S):
+            if self._stop.wait(self.recovery.next_try()):
                 return
             try:
-                self._source.open()
-            except InputError as error:
-                self._note(error, first=False)
+                self._open()
+            except InputError as again:
+                self._note(again, first=again.got != error.got)
+                error = again
+                self.recovery.failed(again.got)
             else:
-                _log.info("%s is back", self._what)
+                self.recovery.back()
                 return
 
     def _read_one(self) -> Captured | None:
@@ -234,13 +259,16 @@ class Intake:
             self._press = None
             self._still_since_ns = time.monotonic_ns()
             try:
-                still = self._source.take_still(press.pressed_ns)
+                with self.deadline.doing("taking a still", STILL_WITHIN_S):
+                    still = self._source.take_still(press.pressed_ns)
                 return Captured(self._receive_still(still), press)
             except InputError as error:  # the stream goes on all the same
                 _log.warning("no still from %s: %s", self._source.name, error)
                 self._no_still(error.got)
         try:
-            frame = self._source.read()
+            # A recording is read at its own pace.
+            with self.deadline.doing("reading", READ_WITHIN_S if self.is_live else math.inf):
+                frame = self._source.read()
         finally:
             self._still_since_ns = None
         if frame is None:
@@ -296,7 +324,8 @@ class Intake:
 
     def _close_source(self) -> None:
         try:
-            self._source.close()
+            with self.deadline.doing("closing", CLOSE_WITHIN_S):
+                self._source.close()
         except Exception as error:  # nothing is lost by it: what was read was read
             self._health.note(self._what, error)
             _log.warning("%s failed while closing: %s", self._what, error)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -21,8 +21,11 @@ from edge.analysis_thread import AnalysisThread, Analyze
 from edge.controls import Controls
 from edge.health import Health
 from edge.intake import Captured, Intake
+from edge.liveness import Deadline, Probe
 from edge.no_live_image import no_live_result
+from edge.overlay.notices import Notice
 from edge.presenter import Presenter
+from edge.recovery import RecoveryPlan
 from edge.screens.base import Screen
 from edge.screens.group import OPEN_WITHIN_S, ScreenGroup
 from edge.session import KeepCase, Session
@@ -37,10 +40,17 @@ from edge.view import ViewChoice, ViewMode
 TURN_S = 0.05
 """Longest time between two looks at what has changed: keys, stale pictures, screens that come."""
 
+TURN_WITHIN_S = 20.0
+"""Screens answer or are given up well before this."""
+
 DRAWN_WAIT_S = 5.0
 """How long the start of a camera waits for screens where files are drawn in their size."""
 
 _log = logging.getLogger("dermedge.loop")
+
+
+def _nobody(_: Sequence[Probe]) -> None:
+    """Nobody watches."""
 
 
 @dataclass
@@ -57,6 +67,10 @@ class Parts:
         controls: Wishes of the person at the device.
         keep_case: Saves frozen stills, where a folder for them is configured.
         status: Told about the parts of the run, for screens that tell of them.
+        source_may_wait: A live source that is not there at the start is waited for.
+        recovery: What is done for a source that is away, besides opening it again.
+        watch: Told, once the threads run, how to see whether each is inside its time.
+        notices: What else the person should know.
         give_up_after_s: A live source without a frame for this long has failed; 0: never.
     """
 
@@ -69,6 +83,10 @@ class Parts:
     controls: Controls = field(default_factory=Controls)
     keep_case: KeepCase | None = None
     status: Status = field(default_factory=Status)
+    source_may_wait: bool = False
+    recovery: RecoveryPlan = RecoveryPlan()
+    watch: Callable[[Sequence[Probe]], None] = _nobody
+    notices: Callable[[], Sequence[Notice]] = tuple
     give_up_after_s: float = 0.0
 
 
@@ -114,6 +132,8 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
                 receive_still=parts.trust.receive_still,
                 lost=parts.trust.lost,
                 wake=wake,
+                may_wait=parts.source_may_wait,
+                plan=parts.recovery,
             )
         )
         worker = stack.enter_context(
@@ -145,11 +165,18 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
             health,
             pauses=lambda: intake.is_taking_still,
             busy_since_ns=lambda: worker.busy_since_ns if source.is_live else None,
-            sink_notices=lambda: [*record_sinks.notices(), *drawn_sinks.notices()],
+            more_notices=lambda: [
+                *record_sinks.notices(),
+                *drawn_sinks.notices(),
+                *parts.notices(),
+                *intake.recovery.notices(),
+            ],
             validated=parts.validated,
         )
+        turn = Deadline("presentation")
+        parts.watch([intake.deadline, worker.deadline, turn])
         try:
-            _present(presenter, session, worker, intake, health, stop, wake)
+            _present(presenter, session, worker, intake, health, stop, wake, turn)
         except BaseException:
             stop.request("a failure", 5)  # the threads must not wait for what never comes
             raise
@@ -178,9 +205,11 @@ def _present(
     health: Health,
     stop: Stop,
     wake: threading.Event,
+    deadline: Deadline,
 ) -> None:
     """Turn after turn until nothing more comes: what was analyzed is shown to its last frame."""
     while not stop.is_set and not worker.outcomes.is_finished:
+        deadline.begin("one turn", TURN_WITHIN_S)
         wake.wait(TURN_S)
         wake.clear()
         session.turn()
@@ -192,6 +221,7 @@ def _present(
         line = health.line_when_due(intake.mailbox.put_ids, intake.mailbox.taken_ids)
         if line is not None:
             _log.info(line)
+    deadline.rest()
 
 
 def _guarded(analyze: Analyze, trust: Trust) -> Analyze:

@@ -64,7 +64,7 @@ class Presenter:
         pauses: Whether the source may be silent now, because it takes a still.
         busy_since_ns: Since when the analysis has had a frame; ``None`` where it has none, or where
             no picture is live.
-        sink_notices: What outputs have to say.
+        more_notices: What else is to be said, as by outputs.
         validated: Whether the classifier's manifest says so.
     """
 
@@ -79,12 +79,12 @@ class Presenter:
         *,
         pauses: Callable[[], bool] = _no,
         busy_since_ns: Callable[[], int | None] = _never,
-        sink_notices: Callable[[], Sequence[Notice]] = tuple,
+        more_notices: Callable[[], Sequence[Notice]] = tuple,
         validated: bool,
     ) -> None:
         self._pauses = pauses
         self._busy_since_ns = busy_since_ns
-        self._sink_notices = sink_notices
+        self._more_notices = more_notices
         self._screens = screens
         self._sinks = drawn_sinks
         self._session = session
@@ -164,7 +164,7 @@ class Presenter:
         frame = newest or _blank_frame()
         result = no_live_result(frame, words)
         # Without an age: that of the newest frame is small where the same picture comes again.
-        said = [*self._session.notices(), *self._sink_notices()]
+        said = [*self._session.notices(), *self._more_notices()]
         picture = self._draw(frame, result, "live", age=False, notices=said)
         self._show(picture, frame, result, "live", counts=False)
 
@@ -215,7 +215,7 @@ class Presenter:
         if notices is None and view != "still":
             notices = [
                 *self._session.notices(),
-                *self._sink_notices(),
+                *self._more_notices(),
                 *self._trust.notices(began_ns),
             ]
         self._said = tuple(notice.text for notice in notices or ())

@@ -41,6 +41,16 @@ class Status:
         """Look at these from now on."""
         self._session, self._health, self._intake = session, health, intake
 
+    @property
+    def source_is_away(self) -> bool:
+        """Whether the camera gives nothing and is being opened again."""
+        return self._intake is not None and self._intake.recovery.is_away
+
+    def recovery_words(self) -> list[str]:
+        """What is said about that."""
+        notices = [] if self._intake is None else self._intake.recovery.notices()
+        return [notice.text for notice in notices]
+
     def snapshot(self) -> Snapshot:
         """How things stand."""
         session, health, intake = self._session, self._health, self._intake

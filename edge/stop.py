@@ -30,9 +30,13 @@ class Stop:
     It holds no lock on purpose: a signal handler may interrupt any line of the main thread, so
     with a ``threading.Event`` it could wait for a lock which that very thread holds. Waits
     therefore sleep in slices of :data:`SLICE_S` and look again.
+
+    Args:
+        parent: A request of its own, of which this one is a part: what asks it asks here too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Stop | None = None) -> None:
+        self._parent = parent
         self._reasons: list[StopReason] = []  # append is atomic
         self._deadline_s = math.inf
 
@@ -47,12 +51,15 @@ class Stop:
     @property
     def is_set(self) -> bool:
         """True once somebody asked, or the time is over."""
-        return bool(self._reasons) or time.monotonic() >= self._deadline_s
+        asked = bool(self._reasons) or (self._parent is not None and self._parent.is_set)
+        return asked or time.monotonic() >= self._deadline_s
 
     @property
     def reason(self) -> StopReason | None:
         """The first request, or ``None`` where nobody asked and the time is merely over or not."""
-        return self._reasons[0] if self._reasons else None
+        if self._reasons:
+            return self._reasons[0]
+        return self._parent.reason if self._parent is not None else None
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until asked to stop, at most ``timeout_s``; True where asked."""

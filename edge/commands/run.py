@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,10 +19,14 @@ from edge.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
     from edge.guards.colour_profile import ColourProfile
+    from edge.service.hosting import Hosting
     from edge.session import KeepCase
     from edge.status import Status
     from edge.trust import Trust
     from models.manifest import Pack
+
+LOAD_WITHIN_S = 600.0
+"""Preparing networks for the first time takes minutes on a slow board."""
 
 _log = logging.getLogger("dermedge.run")
 
@@ -76,6 +81,12 @@ _log = logging.getLogger("dermedge.run")
 )
 @click.option("--cases", help="Folder in which frozen stills are kept, each as a case.")
 @click.option("--overwrite", is_flag=True, default=None, help="Replace files of an earlier run.")
+@click.option(
+    "--service",
+    is_flag=True,
+    help="Run under a service manager: never end for what can be mended, show the reason and look "
+    "again when a file changes.",
+)
 @click.option("--seconds", type=float, help="Stop after this long.")
 @click.option("--pack", help="Name or folder of the model pack.")
 @click.option("--backend", help="auto, onnx, openvino or tensorrt.")
@@ -94,6 +105,7 @@ def run(
     inputs: tuple[str, ...],
     cases: str | None,
     overwrite: bool | None,
+    service: bool,
     seconds: float | None,
     pack: str | None,
     backend: str | None,
@@ -105,29 +117,34 @@ def run(
     Every analyzed frame goes to every sink; a health line is logged to stderr now and then, and a
     summary is printed at the end. Research prototype. Not for diagnosis.
     """
-    config = load_config(
-        config_path,
-        {
-            "source": {"uri": source, "paced": paced},
-            "model": {"pack": pack, "backend": backend, "threads": threads},
-            "output": {"sinks": sinks or None, "overwrite": overwrite},
-            "view": {"mode": view},
-            "colour": {"profile": colour_profile},
-            "tracking": {"on": tracking},
-            "controls": {"inputs": inputs or None},
-            "cases": {"folder": cases},
-            "loop": {"seconds": seconds},
-        },
-    )
+    flags: dict[str, dict[str, Any]] = {
+        "source": {"uri": source, "paced": paced},
+        "model": {"pack": pack, "backend": backend, "threads": threads},
+        "output": {"sinks": sinks or None, "overwrite": overwrite},
+        "view": {"mode": view},
+        "colour": {"profile": colour_profile},
+        "tracking": {"on": tracking},
+        "controls": {"inputs": inputs or None},
+        "cases": {"folder": cases},
+        "loop": {"seconds": seconds},
+    }
+    debug = (context.obj or {}).get("debug", False)
+    threads_before = set(threading.enumerate())
+    if service and not check_config:
+        code = _serve(config_path, flags, debug=debug)
+        return _ended(code, threads_before)
+    config = load_config(config_path, flags)
     if check_config:
         checked = _checked_pack(config)
         for model in (checked.segmenter, checked.classifier):
             model.read_onnx()  # as a run would: the files are there, and are those of the manifest
         click.echo(f"OK: {config_path or 'the defaults and flags'}")
         return 0
-    _log_to_stderr(debug=(context.obj or {}).get("debug", False))
-    threads_before = set(threading.enumerate())
-    code = _run(config)
+    _log_to_stderr(debug=debug)
+    return _ended(_run(config), threads_before)
+
+
+def _ended(code: int, threads_before: set[threading.Thread]) -> int:
     if any(thread.daemon for thread in set(threading.enumerate()) - threads_before):
         _leave_at_once(code)
     return code
@@ -151,7 +168,17 @@ def _checked_pack(config: Config) -> Pack:
     return pack
 
 
-def _run(config: Config) -> int:
+def _serve(config_path: Path | None, flags: dict[str, dict[str, Any]], *, debug: bool) -> int:
+    """Run as a service; see :mod:`edge.service.service`."""
+    from edge.service.journal import log_to_journal
+    from edge.service.service import serve
+
+    log_to_journal(debug=debug)
+    faulthandler.enable()
+    return serve(lambda: load_config(config_path, flags), config_path, _run)
+
+
+def _run(config: Config, hosting: Hosting | None = None, service_stop: Stop | None = None) -> int:
     """Compose everything, run the loop, and give the exit code: the highest one wins."""
     pack = _checked_pack(config)
 
@@ -164,7 +191,7 @@ def _run(config: Config) -> int:
 
     profile = load_profile(config.colour.profile) if config.colour.profile else None
     source = source_from_uri(config.source.uri, paced=config.source.paced, profile=profile)
-    controls, stop, status = Controls(), Stop(), Status()
+    controls, stop, status = Controls(), Stop(service_stop), Status()
     outputs = outputs_from_uris(
         config.output.sinks,
         overwrite=config.output.overwrite,
@@ -183,19 +210,24 @@ def _run(config: Config) -> int:
     from edge.health import Health
     from edge.inputs.uri import buttons_from_uris
     from edge.loop import Parts, run_loop
+    from edge.recovery import RecoveryPlan
     from edge.tracking.followed import followed
     from edge.tracking.tracker import Tracker
 
     health = Health(config.loop.health_every_s)
     # Until the engines are open there is nothing to finish: a stop signal ends the program there.
-    with (
-        open_analyzer(pack, config.model.backend, config.model.threads or None) as analyzer,
-        stop_on_signals(stop),
-        contextlib.ExitStack() as buttons,
-    ):
+    with contextlib.ExitStack() as stack:
+        loading = hosting.loading("loading the models", LOAD_WITHIN_S) if hosting else None
+        with loading or contextlib.nullcontext():
+            analyzer = stack.enter_context(
+                open_analyzer(pack, config.model.backend, config.model.threads or None)
+            )
+        if hosting is None:  # a service handles them itself
+            stack.enter_context(stop_on_signals(stop))
         for button in buttons_from_uris(config.controls.inputs, controls, stop):
-            buttons.enter_context(button)
-        _log.info("running %s with the pack %s; Ctrl-C stops", source.name, pack.name)
+            stack.enter_context(button)
+        how_to_stop = "" if hosting else "; Ctrl-C stops"
+        _log.info("running %s with the pack %s%s", source.name, pack.name, how_to_stop)
         if config.loop.seconds > 0.0:
             stop.request_after(config.loop.seconds)
         parts = Parts(
@@ -203,7 +235,7 @@ def _run(config: Config) -> int:
             screens=outputs.screens,
             # Without a screen a button still makes cases.
             screens_must_open=outputs.screens_must_open
-            and not (config.cases.folder or config.controls.inputs),
+            and not (hosting or config.cases.folder or config.controls.inputs),
             view=config.view.mode,
             validated=pack.classifier.manifest.validated,
             trust=_trust(config, profile, is_live=source.is_live),
@@ -211,7 +243,16 @@ def _run(config: Config) -> int:
             keep_case=keep_case,
             status=status,
             give_up_after_s=config.source.give_up_after_s,
+            recovery=RecoveryPlan(
+                requests=Path(config.recovery.requests) if config.recovery.requests else None,
+                has_daemon=config.source.uri.startswith("argus:"),
+                reboot_after_s=config.recovery.reboot_after_s,
+            ),
         )
+        if hosting is not None:
+            parts.source_may_wait = True
+            parts.watch = lambda probes: hosting.started(probes, status, stop)
+            parts.notices = hosting.notices
         summary = run_loop(
             source,
             followed(analyzer, Tracker(pack.classifier.manifest) if config.tracking.on else None),

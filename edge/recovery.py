@@ -1,0 +1,127 @@
+"""The recovery ladder of a lost camera: open again, restart its daemon, ask for a restart."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.overlay.notices import Notice
+
+QUICK_S, QUICK_TRIES, SLOWEST_S = 0.5, 10, 5.0
+"""A camera is opened again after this pause, so often; then the pause doubles up to the last."""
+
+DAEMON_AFTER_S, DAEMON_EVERY_S = 20.0, 120.0
+"""Its daemon is restarted when it has been away for so long, and so often after that."""
+
+RESTART_AFTER_S = 300.0
+"""From here on the person is told to restart the device."""
+
+DAEMON_REQUEST, REBOOT_REQUEST = "restart-camera-daemon", "reboot"
+"""Files whose appearance a unit with more rights answers; docs/service.md."""
+
+_log = logging.getLogger("dermedge.recovery")
+
+
+@dataclass(frozen=True)
+class RecoveryPlan:
+    """What may be done besides opening the camera again.
+
+    Attributes:
+        requests: Folder for files that ask a unit with more rights; ``None``: nobody may be asked.
+        has_daemon: Whether the camera's library is a daemon's that can be restarted.
+        reboot_after_s: Ask for a restart of the machine after so long, once in each run of it;
+            0: never, the person decides.
+    """
+
+    requests: Path | None = None
+    has_daemon: bool = False
+    reboot_after_s: float = 0.0
+
+
+class Recovery:
+    """Counts and times what is done; on the source's thread, but any thread may ask.
+
+    Attributes:
+        counts: Steps since the start, by name: ``lost``, ``reopen``, ``daemon``, ``reboot``,
+            ``recovered``.
+        last_s: How long the camera was away the last time, or ``None``.
+    """
+
+    def __init__(self, plan: RecoveryPlan) -> None:
+        self._plan = plan
+        self.counts: Counter[str] = Counter(lost=0, reopen=0, daemon=0, reboot=0, recovered=0)
+        self.last_s: float | None = None
+        self._since_s: float | None = None
+        self._words = ""
+        self._tries = 0
+        self._daemon_s = 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the camera gives nothing and is being opened again."""
+        return self._since_s is not None
+
+    def lost(self, words: str) -> None:
+        """Note that nothing more comes from the camera."""
+        self.counts["lost"] += 1
+        self._since_s, self._words, self._tries = time.monotonic(), words, 0
+        self._daemon_s = self._since_s + DAEMON_AFTER_S
+
+    def next_try(self) -> float:
+        """Do what is due besides; the seconds to wait before the camera is opened again."""
+        self._climb(self._away_s())
+        over = self._tries - QUICK_TRIES
+        self._tries += 1
+        self.counts["reopen"] += 1
+        return QUICK_S if over < 0 else min(SLOWEST_S, QUICK_S * 2.0 ** (over + 1))
+
+    def failed(self, words: str) -> None:
+        """Note why it could not be opened."""
+        self._words = words
+
+    def back(self) -> None:
+        """Note that it gives pictures again."""
+        self.last_s = self._away_s()
+        self._since_s = None
+        self.counts["recovered"] += 1
+        _log.info("the camera is back after %.1f s and %d tries", self.last_s, self._tries)
+
+    def notices(self) -> list[Notice]:
+        """What the person should know."""
+        away_s = self._away_s()
+        if not self.is_away or away_s < 2.0:
+            return []
+        said = [Notice(f"Camera away for {_spoken(away_s)}: {self._words}", "alarm")]
+        if away_s >= RESTART_AFTER_S:
+            said.append(Notice("Check the camera's cable, then restart the device", "prompt"))
+        return said
+
+    def _away_s(self) -> float:
+        since_s = self._since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def _climb(self, away_s: float) -> None:
+        plan = self._plan
+        if plan.requests is None:
+            return
+        if plan.has_daemon and time.monotonic() >= self._daemon_s:
+            self._daemon_s = time.monotonic() + DAEMON_EVERY_S
+            self._ask(plan.requests, DAEMON_REQUEST, "daemon", away_s)
+        if 0.0 < plan.reboot_after_s <= away_s and not self.counts["reboot"]:
+            self._ask(plan.requests, REBOOT_REQUEST, "reboot", away_s)
+
+    def _ask(self, folder: Path, name: str, step: str, away_s: float) -> None:
+        try:
+            (folder / name).touch()
+        except OSError as error:
+            _log.error("%s: nobody can be asked: %s", step, error)
+            return
+        self.counts[step] += 1
+        _log.warning("the camera is away for %.0f s: asked for %s", away_s, name)
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

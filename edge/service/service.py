@@ -1,0 +1,173 @@
+"""``dermedge run --service``: one run after another, and what is shown between them.
+
+A bad configuration, pack, engine, camera or display never ends the process: the reason is shown
+and looked at again when a file changes, or after a while. What nobody foresaw, and a thread that
+cannot be got rid of, do end it: the service manager starts a new one, later each time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.config import Config
+from edge.controls import Controls
+from edge.errors import DermedgeError, InputError
+from edge.service.changes import signature
+from edge.service.heart import Heart
+from edge.service.hosting import Hosting
+from edge.service.last_end import Failure, LastEnd
+from edge.service.manager import Manager
+from edge.service.remembered import remember, screens_told
+from edge.service.starts import count_start
+from edge.service.trouble import Trouble, screens_of
+from edge.state_folder import state_folder
+from edge.stop import Stop, stop_on_signals
+
+LOOK_AGAIN_S = 30.0
+"""What keeps it from running is looked at again after this long, or when a file changes."""
+
+UNFORESEEN_EXIT = 5
+
+_log = logging.getLogger("dermedge.service")
+
+Run = Callable[[Config, Hosting, Stop], int]
+"""One run of the camera loop; returns its exit code, raises what keeps it from starting."""
+
+
+def serve(load: Callable[[], Config], config_path: Path | None, run: Run) -> int:
+    """Serve until asked to stop.
+
+    Args:
+        load: Reads the configuration anew.
+        config_path: Where it is read from.
+        run: Runs the camera loop once.
+
+    Returns:
+        The exit code: 0 where somebody asked to stop.
+    """
+    state = _state()
+    manager, last_end, stop = Manager(), LastEnd(state), Stop()
+    before = last_end.begin()
+    if before is not None:
+        _log.warning("the run before did not end in order: %s", before.words)
+    with stop_on_signals(stop), Heart(manager, last_end.failed) as heart:
+        _wait_for_turn(manager, heart, stop)
+        host = _Host(manager, heart, before, stop, state, config_path)
+        code = 0
+        while not stop.is_set and code == 0:
+            code = host.turn(load, run)
+        manager.stopping()
+        manager.status("ends")
+    if code == 0:
+        last_end.ended()
+    else:
+        last_end.failed(host.words)
+    return code
+
+
+class _Host:
+    """Runs, shows what is wrong, and runs again."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        heart: Heart,
+        before: Failure | None,
+        stop: Stop,
+        state: Path,
+        config_path: Path | None,
+    ) -> None:
+        self.words = ""
+        self._hosting = Hosting(manager, heart, self._seen, before)
+        self._stop = stop
+        self._state = state
+        self._config_path = config_path
+        self._config = Config()
+
+    def turn(self, load: Callable[[], Config], run: Run) -> int:
+        """One run, and what is to be shown after it; an exit code other than 0 ends the process."""
+        seen = self._seen()
+        threads = set(threading.enumerate())
+        try:
+            self._config = load()
+            remember(self._state, self._config.output.sinks)
+            code = run(self._config, self._hosting, self._stop)
+            reason: DermedgeError = InputError(
+                "a source that goes on",
+                got=f"its end (exit code {code})",
+                next_step=f"it is started again within {LOOK_AGAIN_S:g} s",
+            )
+        except DermedgeError as error:
+            reason = error
+        except Exception as error:  # nobody foresaw it: a new process may do better
+            _log.exception("the run broke")
+            self.words = f"{type(error).__name__}: {error}"
+            return UNFORESEEN_EXIT
+        finally:
+            self._hosting.ended()
+        if self._stop.is_set:
+            return 0
+        left = [t.name for t in set(threading.enumerate()) - threads if t.is_alive()]
+        if left:
+            self.words = f"threads that hang were left behind: {', '.join(sorted(left))}"
+            _log.error("%s", self.words)
+            return UNFORESEEN_EXIT
+        if self._seen() == seen:  # else somebody has already mended something
+            self._show(reason, seen)
+        return 0
+
+    def _show(self, error: DermedgeError, seen: object) -> None:
+        _log.error("not running: %s", error)
+        manager = self._hosting.manager
+        manager.ready()
+        manager.status(f"not running: {error}")
+        trouble = Trouble(error, self._hosting.notices)
+        self._hosting.heart.watch([trouble.deadline])
+        until_s = time.monotonic() + LOOK_AGAIN_S
+        sinks = self._config.output.sinks or screens_told(self._config_path, self._state)
+        screens = screens_of(sinks, Controls(), self._stop, self._config.web.token)
+        trouble.show(
+            screens,
+            lambda: time.monotonic() >= until_s or self._seen() != seen,
+            self._stop,
+        )
+
+    def _seen(self) -> object:
+        """Of the files and folders whose change is a reason to look again."""
+        from edge.engine_folder import engines_root
+
+        paths = [] if self._config_path is None else [self._config_path]
+        pack = Path(self._config.model.pack)
+        if pack.is_dir():
+            paths.append(pack)
+        try:
+            paths.append(engines_root())
+        except DermedgeError:  # no home: the run says so
+            pass
+        return signature(paths)
+
+
+def _wait_for_turn(manager: Manager, heart: Heart, stop: Stop) -> None:
+    """Let a process that ends again and again wait before it loads anything."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if not runtime:
+        return
+    starts, wait_s = count_start(Path(runtime))
+    if wait_s <= 0.0:
+        return
+    words = f"start {starts} within ten minutes: waits {wait_s:g} s"
+    _log.warning("%s", words)
+    manager.status(words)
+    with heart.step("waiting for its turn", wait_s + 10.0):
+        stop.wait(wait_s)
+
+
+def _state() -> Path:
+    """systemd's ``STATE_DIRECTORY``, else the user's state folder."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else state_folder()

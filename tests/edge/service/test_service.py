@@ -1,0 +1,220 @@
+"""``dermedge run --service`` as a process of its own, told by a service manager's socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 40.0
+SMALL = "synthetic:7?size=96x64&fps=20&regions=3"
+
+
+class Service:
+    """One life of the service, and what its manager heard."""
+
+    def __init__(self, folder: Path, pack: Path, *, watchdog_s: float = 20.0) -> None:
+        self.folder, self.pack = folder, pack
+        for name in ("run", "state"):
+            (folder / name).mkdir(exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        (folder / "notify").unlink(missing_ok=True)
+        self.ear.bind(str(folder / "notify"))
+        self.ear.setblocking(False)
+        self.heard: list[str] = []
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "WATCHDOG_USEC": str(round(watchdog_s * 1e6)),
+            "RUNTIME_DIRECTORY": str(folder / "run"),
+            "STATE_DIRECTORY": str(folder / "state"),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "dermedge.toml"
+
+    def configure(self, source: str = SMALL, more: str = "") -> None:
+        self.config.write_text(
+            f'[source]\nuri = "{source}"\n[model]\npack = "{self.pack}"\nthreads = 1\n'
+            f'[output]\nsinks = ["web:127.0.0.1:{self.port}"]\n{more}'
+        )
+
+    def start(self, code: str = "") -> None:
+        command = ["-m", "edge"] if not code else ["-c", code + "\nfrom edge.__main__ import main"]
+        if code:
+            command[1] += "\nmain()"
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, "run", "--service", "--config", str(self.config)],
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def wait(self, done, what: str) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not done():
+            try:
+                self.heard.append(self.ear.recv(4096).decode())
+                continue
+            except BlockingIOError:
+                time.sleep(0.02)
+            assert time.monotonic() < end_s, f"{what}\n{self.heard[-10:]}\n{self.log()[-3000:]}"
+
+    def wait_for_words(self, words: str) -> None:
+        self.wait(lambda: any(words in line for line in self.heard), words)
+
+    def page(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as got:
+                return got.status, got.read().decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.ear.close()
+
+
+@pytest.fixture
+def service(tiny_pack: Path, tmp_path: Path):
+    made = Service(tmp_path, tiny_pack)
+    yield made
+    made.close()
+
+
+def test_it_runs_and_ends_when_asked(service):
+    service.configure()
+    service.start()
+    service.wait(lambda: service.page("/healthz") == (200, "ok"), "a live picture")
+    service.wait_for_words("STATUS=live; ")
+    assert "READY=1" in service.heard
+    assert service.stop() == 0
+    service.wait_for_words("STOPPING=1")
+    assert not (service.folder / "state" / "running.json").exists()
+
+
+def test_a_refused_configuration_is_shown_and_mended_without_a_new_process(service):
+    service.configure("nonsense:")
+    service.start()
+    service.wait(lambda: "a source of the kind" in service.page("/healthz")[1], "its reason")
+    assert service.page("/healthz")[0] == 503
+    pid = service.process.pid
+    service.configure()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    assert service.process.pid == pid and service.process.poll() is None
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("broken", ["pack", "toml"])
+def test_what_breaks_between_two_starts_is_told(service, broken):
+    service.configure()
+    service.start()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    assert service.stop() == 0
+    if broken == "pack":
+        service.pack = service.folder / "no-pack"
+        service.configure()
+    else:
+        service.config.write_text("[output\n")  # its screens are those of the last time
+    service.start()
+    service.wait(lambda: service.page("/healthz")[0] == 503, "its reason")
+    service.wait_for_words("STATUS=not running: ")
+    assert service.stop() == 0
+
+
+def test_a_camera_that_is_not_there_is_waited_for_and_another_one_may_be_named(service):
+    service.configure("v4l2:/dev/video-none")
+    service.start()
+    service.wait_for_words("STATUS=camera away: Camera away for")
+    service.configure()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    assert service.stop() == 0
+
+
+def test_a_killed_run_is_told_at_the_next_start(service):
+    service.configure()
+    service.start()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    service.process.kill()
+    service.process.wait()
+    service.start()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    _, body = service.page("/live?after=-1")
+    assert "Started again: it was killed, or ran out of memory" in body
+    assert service.stop() == 0
+
+
+HANGS = """
+import time
+from edge.sources import synthetic
+from edge import intake
+intake.READ_WITHIN_S = 1.0
+read, count = synthetic.SyntheticSource.read, [0]
+def hang(self):
+    count[0] += 1
+    if count[0] > 20:
+        time.sleep(600)
+    return read(self)
+synthetic.SyntheticSource.read = hang
+"""
+
+
+def test_a_source_that_hangs_for_ever_is_told_with_stacks_and_at_the_next_start(service):
+    service.environment["WATCHDOG_USEC"] = "2000000"
+    service.configure()
+    service.start(HANGS)
+    service.wait_for_words("STATUS=HANGS: source synthetic")
+    service.heard.clear()
+    time.sleep(2.5)
+    service.wait(lambda: True, "")
+    assert "WATCHDOG=1" not in service.heard[2:]
+    assert "in hang" in service.log()  # its stack
+    service.process.send_signal(signal.SIGABRT)  # as systemd does then
+    assert service.process.wait(PATIENCE_S) == -signal.SIGABRT
+    noted = json.loads((service.folder / "state" / "failure.json").read_text())
+    assert "it hung: source synthetic" in noted["words"]
+    service.start()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    assert "Started again: it hung: source synthetic" in service.page("/live?after=-1")[1]
+    assert service.stop() == 0
+
+
+def test_starts_that_follow_each_other_wait_and_say_so(service):
+    times = [time.monotonic()] * 5
+    (service.folder / "run" / "starts.json").write_text(json.dumps({"monotonic_s": times}))
+    service.configure()
+    service.start()
+    service.wait_for_words("start 6 within ten minutes: waits 8 s")
+    began_s = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began_s < 5.0
