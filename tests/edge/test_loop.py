@@ -20,6 +20,7 @@ from shots_for_tests import frame, result
 from edge import analysis_thread as analysis_module
 from edge import intake as intake_module
 from edge import presenter as presenter_module
+from edge import recovery as recovery_module
 from edge.analysis.analyzer import Analysis
 from edge.controls import Command, Controls
 from edge.errors import InputError, ModelRefusedError, RequestError
@@ -560,7 +561,7 @@ def test_nothing_is_drawn_for_sinks_that_do_not_want_it():
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The patience with failing sources, cut down."""
-    monkeypatch.setattr(intake_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(recovery_module, "QUICK_S", 0.01)
     monkeypatch.setattr(intake_module, "READ_GRACE_S", 0.05)
     monkeypatch.setattr(intake_module, "CLOSE_GRACE_S", 0.3)
 
