@@ -12,9 +12,10 @@ DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-not
 # The tests' stand-ins for NVIDIA's libraries are compiled; the bindings themselves come as wheels.
 DEBIAN_TEST := gcc libc6-dev
 DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
-# Virtual screens, a browser, and GStreamer for the screen without a desktop.
+# Virtual screens, a browser, GStreamer for the screen without a desktop, encoders.
 DEBIAN_LIVE := $(DEBIAN_TEST) procps libdrm-dev linux-libc-dev xvfb chromium python3-gi gir1.2-gstreamer-1.0 \
-	gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-bad
+	gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-bad \
+	gstreamer1.0-plugins-ugly gstreamer1.0-tools ffmpeg
 GENUINE := .genuine/.ready
 
 .PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
@@ -30,7 +31,7 @@ help:
 	@echo "make test-openvino     the tests that need OpenVINO, in an environment of their own"
 	@echo "make test-pycuda       build the genuine pycuda (a minute), run the tests that need it"
 	@echo "make test-build        the released pack built in every precision, on stand-ins (minutes)"
-	@echo "make test-live         screens, web page, buttons and GStreamer, with the system's parts that they need"
+	@echo "make test-live         screens, web page, buttons, recording and GStreamer, with the system's parts that they need"
 	@echo "make test-vm           cameras, screens, power cuts on virtual machines: tests/vm/README.md (root)"
 	@echo "make test-nspawn       units and installation under a systemd in a container (root)"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
@@ -85,9 +86,10 @@ test-openvino:
 	.venv-openvino/bin/python -m pytest -q tests/edge/engines tests/edge/test_compose.py \
 		tests/edge/test_imports.py
 
-# What needs a virtual screen, a browser or GStreamer is skipped in make test where that is missing.
+# What needs a virtual screen, a browser, GStreamer or ffmpeg is skipped in make test where that is missing.
 test-live: setup system-live
-	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs tests/edge/sources/test_argus.py
+	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs tests/edge/recording \
+		tests/edge/sources/test_argus.py
 
 # The released pack in every precision through the whole of convert, on the stand-ins.
 test-build: setup system-test $(GENUINE)

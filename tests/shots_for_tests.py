@@ -63,9 +63,11 @@ def result(of: Frame, regions: int = 1) -> Result:
     )
 
 
-def shot(number: int = 0, size_wh: tuple[int, int] = (64, 48), regions: int = 1) -> Shot:
+def shot(
+    number: int = 0, size_wh: tuple[int, int] = (64, 48), regions: int = 1, *, live: bool = True
+) -> Shot:
     """An analyzed frame whose drawn picture is the frame's negative."""
-    picture = frame(number, size_wh)
+    picture = frame(number, size_wh, live=live)
     mask = np.zeros((size_wh[1], size_wh[0]), np.uint8)
     return Shot(picture, result(picture, regions), mask, 255 - picture.pixels)
 

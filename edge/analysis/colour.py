@@ -65,9 +65,10 @@ enough clear skin around them the rules leave 54 in 100 without a camera in betw
 phone's, fewest on the darkest skin (``python -m benchmarks.colour``; docs/result.md).
 """
 
-_WINDOW_SAMPLES = 16_000
+_WINDOW_SAMPLES = 8_000
 """Most reduced pixels of a region and its surroundings; larger ones are sampled every second,
-fourth ... pixel. The median of a thousand is within 4 % of their standard deviation."""
+fourth ... pixel. Of 90 regions of phantoms at 1280x720 the index and its difference were within
+0.34 of those of all pixels for 95 in 100, within 0.7 for all; with 4000 within 0.63 and 1.5."""
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,9 @@ _log = logging.getLogger("dermedge.run")
     multiple=True,
     help="window (window:?screen=WxH for another screen than the display says), screen:CONNECTOR "
     "(a whole display without a desktop), web:HOST:PORT (a page for a browser), headless, "
-    "video:PATH.webm, png:DIR?every=N, jsonl:PATH or record:DIR?what=clean (or drawn; continuous, "
-    "bounded by the room on the disk); may be repeated. video and png hold what a "
-    "window beside them shows. Default: a window where there is a display.",
+    "video:PATH.webm, png:DIR?every=N, jsonl:PATH or record:DIR (continuous, bounded by the room "
+    "on the disk; options what=clean|drawn, codec=auto|h264|mjpeg); may be repeated. video and png "
+    "hold what a window beside them shows. Default: a window where there is a display.",
 )
 @click.option(
     "--view",
@@ -184,6 +184,7 @@ def _run(config: Config, hosting: Hosting | None = None, service_stop: Stop | No
 
     # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
     from edge.controls import Controls
+    from edge.free_memory import give_back
     from edge.guards.colour_profile import load_profile
     from edge.sinks.uri import outputs_from_uris
     from edge.sources.uri import path_of, source_from_uri
@@ -222,6 +223,7 @@ def _run(config: Config, hosting: Hosting | None = None, service_stop: Stop | No
             analyzer = stack.enter_context(
                 open_analyzer(pack, config.model.backend, config.model.threads or None)
             )
+        give_back()  # what loading took
         if hosting is None:  # a service handles them itself
             stack.enter_context(stop_on_signals(stop))
         for button in buttons_from_uris(config.controls.inputs, controls, stop):

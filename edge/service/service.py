@@ -17,6 +17,7 @@ from pathlib import Path
 from edge.config import Config
 from edge.controls import Controls
 from edge.errors import DermedgeError, InputError
+from edge.free_memory import give_back
 from edge.service.changes import signature
 from edge.service.heart import Heart
 from edge.service.hosting import Hosting
@@ -110,6 +111,7 @@ class _Host:
             return UNFORESEEN_EXIT
         finally:
             self._hosting.ended()
+            give_back()
         if self._stop.is_set:
             return 0
         left = [t.name for t in set(threading.enumerate()) - threads if t.is_alive()]

@@ -26,7 +26,10 @@ KINDS: Mapping[str, Kind] = {
     "video": Kind("video:PATH?fps=N", {"fps": number(1.0, 60.0)}),
     "png": Kind("png:DIR?every=N", {"every": whole_number(1, 1_000_000)}),
     "jsonl": Kind("jsonl:PATH"),
-    "record": Kind("record:DIR?what=clean|drawn", {"what": one_of("clean", "drawn")}),
+    "record": Kind(
+        "record:DIR?what=clean|drawn&codec=auto|h264|mjpeg",
+        {"what": one_of("clean", "drawn"), "codec": one_of("auto", "h264", "mjpeg")},
+    ),
 }
 
 _WITHOUT_PATH = ("window", "headless")
@@ -222,7 +225,12 @@ def _sink(uri: Uri, overwrite: bool, lossless: bool, reserve_bytes: int) -> Sink
     if uri.kind == "record":
         from edge.recording.sink import RecordSink
 
-        return RecordSink(path, uri.options.get("what", "clean"), reserve_bytes=reserve_bytes)
+        return RecordSink(
+            path,
+            uri.options.get("what", "clean"),
+            codec=uri.options.get("codec", "auto"),
+            reserve_bytes=reserve_bytes,
+        )
     if not overwrite:
         _refuse_earlier_run(uri.kind, path)
     if uri.kind == "png":

@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from h264_for_tests import needs_h264, number_of, numbered
 from shots_for_tests import shot
 
 from edge.errors import InputError
 from edge.recording import playable as playable_module
 from edge.recording import retention as retention_module
 from edge.recording import sink as sink_module
+from edge.recording.h264 import decode
 from edge.recording.playable import make_playable
 from edge.recording.segment import (
     FRAMES,
     LOCK,
     OPEN_SUFFIX,
-    VIDEO,
+    codec_of,
     list_segments,
     next_number,
     read_frames,
     recover,
+    video_of,
 )
 from edge.recording.sink import RecordSink
 
 SIZE_WH = (128, 96)
 
 
-def record(folder: Path, count: int, **options) -> RecordSink:
-    sink = RecordSink(folder, reserve_bytes=0, **options)
+@pytest.fixture(params=["mjpeg", "h264"])
+def codec(request) -> str:
+    """Both, where something here encodes the second."""
+    if request.param == "h264":
+        needs_h264()
+    return request.param
+
+
+def record(folder: Path, count: int, codec: str = "mjpeg", **options) -> RecordSink:
+    sink = RecordSink(folder, codec=codec, reserve_bytes=0, **options)
     sink.open()
     for number in range(count):
         assert sink.write(shot(number, SIZE_WH))
@@ -47,61 +60,73 @@ def ids(segment: Path) -> list[int]:
     return [line.result["frame"]["id"] for line, _ in read_frames(segment)]
 
 
-def test_every_frame_is_there_with_its_result(tmp_path: Path):
-    record(tmp_path, 20).close()
+def decoded(segment: Path) -> list[np.ndarray]:
+    pictures = [picture for _, picture in read_frames(segment)]
+    if codec_of(segment) == "h264":
+        return list(decode(pictures))
+    return [cv2.imdecode(np.frombuffer(one, np.uint8), 1)[..., ::-1] for one in pictures]
+
+
+def test_every_frame_is_there_with_its_result(tmp_path: Path, codec: str):
+    record(tmp_path, 40, codec).close()
     (segment,) = list_segments(tmp_path)
-    assert ids(segment) == list(range(20))
+    assert ids(segment) == list(range(40))
     summary = json.loads((segment / "segment.json").read_text())
-    assert summary["frames"] == 20 and summary["what"] == "clean"
+    assert summary["frames"] == 40 and summary["what"] == "clean"
+    assert summary["codec"] == codec == codec_of(segment) and summary["lost"] == 0
     assert summary["size_wh"] == [128, 96] and summary["schema"] == "dermedge.segment/1"
-    for line, jpeg in read_frames(segment):
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-        assert picture.shape == (96, 128, 3)
-        assert line.result["schema"] == "dermedge.result/1"
+    pictures = decoded(segment)
+    assert [picture.shape for picture in pictures] == [(96, 128, 3)] * 40
+    assert all(
+        line.result["schema"] == "dermedge.result/1"
+        and line.result["frame"]["captured_ns"] is not None
+        for line, _ in read_frames(segment)
+    )
 
 
 @pytest.mark.parametrize("what", ["clean", "drawn"])
-def test_what_is_recorded_is_what_was_asked_for(tmp_path: Path, what: str):
-    sink = RecordSink(tmp_path, what, reserve_bytes=0)
+def test_what_is_recorded_is_what_was_asked_for(tmp_path: Path, what: str, codec: str):
+    sink = RecordSink(tmp_path, what, codec=codec, reserve_bytes=0)
     assert sink.wants_drawn == (what == "drawn")
     sink.open()
     some = shot(1, SIZE_WH)
     sink.write(some)
     sink.close()
-    ((_, jpeg),) = read_frames(list_segments(tmp_path)[0])
-    seen = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    (picture,) = decoded(list_segments(tmp_path)[0])
+    seen = picture.astype(int)
     wanted = some.frame.pixels if what == "clean" else some.drawn
     other = some.drawn if what == "clean" else some.frame.pixels
     assert abs(seen - wanted.astype(int)).mean() < abs(seen - other.astype(int)).mean()
 
 
-def test_a_new_segment_after_its_time_and_with_another_size(tmp_path: Path):
-    sink = record(tmp_path, 3, segment_s=0.0)
+def test_a_new_segment_after_its_time_and_with_another_size(tmp_path: Path, codec: str):
+    sink = record(tmp_path, 3, codec, segment_s=0.0)
     sink.close()
     assert [ids(segment) for segment in list_segments(tmp_path)] == [[0], [1], [2]]
-    sink = record(tmp_path, 2)
+    sink = record(tmp_path, 2, codec)
     sink.write(shot(7, (64, 48)))
     sink.close()
     assert [ids(segment) for segment in list_segments(tmp_path)][3:] == [[0, 1], [7]]
     assert [path.name for path in list_segments(tmp_path)] == [f"{n:06d}" for n in range(1, 6)]
+    assert all(len(decoded(segment)) == len(ids(segment)) for segment in list_segments(tmp_path))
 
 
 # --- power cuts and kills -----------------------------------------------------------------------
 
 
-def test_what_was_left_open_is_closed_at_its_last_whole_picture(tmp_path: Path):
+def test_what_was_left_open_is_closed_at_its_last_whole_picture(tmp_path: Path, codec: str):
     """Cut anywhere in either file, as a power cut may leave them."""
-    sink = record(tmp_path / "a", 12)
-    sink._segment._sync()
-    left = tmp_path / "a" / f"000001{OPEN_SUFFIX}"
-    video, frames = (left / VIDEO).read_bytes(), (left / FRAMES).read_bytes()
+    record(tmp_path / "a", 12, codec).close()
+    left = tmp_path / "a" / "000001"
+    name = video_of(left).name
+    video, frames = (left / name).read_bytes(), (left / FRAMES).read_bytes()
     rng = np.random.default_rng(2)
     for round_ in range(60):
         folder = tmp_path / f"cut{round_}"
         (folder / f"000004{OPEN_SUFFIX}").mkdir(parents=True)
         cut_video, cut_frames = rng.integers(0, len(video) + 1), rng.integers(0, len(frames) + 1)
         tail = bytes(int(rng.integers(0, 3)) * 4096)  # sectors that were never written
-        (folder / f"000004{OPEN_SUFFIX}" / VIDEO).write_bytes(video[:cut_video] + tail)
+        (folder / f"000004{OPEN_SUFFIX}" / name).write_bytes(video[:cut_video] + tail)
         (folder / f"000004{OPEN_SUFFIX}" / FRAMES).write_bytes(frames[:cut_frames])
         (segment,) = recover(folder)
         seen = ids(segment)
@@ -109,12 +134,10 @@ def test_what_was_left_open_is_closed_at_its_last_whole_picture(tmp_path: Path):
         whole = sum(end <= cut_video for end in _ends(frames)) if cut_video else 0
         lines = frames[:cut_frames].count(b"\n")
         assert len(seen) == min(whole, lines)
-        assert (segment / VIDEO).stat().st_size == sum(
-            len(jpeg) for _, jpeg in read_frames(segment)
-        )
+        assert (segment / name).stat().st_size == sum(len(one) for _, one in read_frames(segment))
+        assert len(decoded(segment)) == len(seen)
         assert recover(folder) == [] and list_segments(folder) == [segment]
         assert next_number(folder) == 5
-    sink.close()
 
 
 def _ends(frames: bytes) -> list[int]:
@@ -124,11 +147,11 @@ def _ends(frames: bytes) -> list[int]:
 
 _WRITER = """
 import sys
-sys.path[:0] = sys.argv[2:]
+sys.path[:0] = sys.argv[3:]
 from pathlib import Path
 from edge.recording.sink import RecordSink
 from shots_for_tests import shot
-sink = RecordSink(Path(sys.argv[1]), reserve_bytes=0, segment_s=0.15)
+sink = RecordSink(Path(sys.argv[1]), codec=sys.argv[2], reserve_bytes=0, segment_s=0.15)
 sink.open()
 print("ready", flush=True)
 number = 0
@@ -138,13 +161,13 @@ while True:
 """
 
 
-def test_killed_at_any_moment_closed_segments_stay_and_everything_opens(tmp_path: Path):
+def test_killed_at_any_moment_closed_segments_stay_and_everything_opens(tmp_path: Path, codec: str):
     rng = np.random.default_rng(3)
     roots = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
     before: dict[str, list[int]] = {}
     for _ in range(6):
         child = subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(tmp_path), *roots], stdout=subprocess.PIPE
+            [sys.executable, "-c", _WRITER, str(tmp_path), codec, *roots], stdout=subprocess.PIPE
         )
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
@@ -153,13 +176,14 @@ def test_killed_at_any_moment_closed_segments_stay_and_everything_opens(tmp_path
         child.communicate()
         for name, seen in before.items():
             assert ids(tmp_path / name) == seen
-        RecordSink(tmp_path, reserve_bytes=0).open()
+        RecordSink(tmp_path, codec="mjpeg", reserve_bytes=0).open()
         assert not list(tmp_path.glob(f"*{OPEN_SUFFIX}"))
         before = {path.name: ids(path) for path in list_segments(tmp_path)}
         assert all(
             seen == list(range(seen[0], seen[0] + len(seen))) for seen in before.values() if seen
         )
     assert len(before) > 6
+    assert all(len(decoded(tmp_path / name)) == len(seen) for name, seen in before.items())
 
 
 def test_only_what_is_surely_ours_is_recovered_or_removed(tmp_path: Path):
@@ -191,14 +215,14 @@ def disk(monkeypatch):
 
 
 def test_the_oldest_go_first_and_locked_ones_never(tmp_path: Path, disk):
-    sink = RecordSink(tmp_path, reserve_bytes=0, segment_s=0.0)
+    sink = RecordSink(tmp_path, codec="mjpeg", reserve_bytes=0, segment_s=0.0)
     sink.open()
     for number in range(6):
         sink.write(shot(number, SIZE_WH))
     sink.close()
     (tmp_path / "000002" / LOCK).touch()
     (tmp_path / "somebody's").mkdir()
-    sink = RecordSink(tmp_path, reserve_bytes=600, segment_s=0.0)
+    sink = RecordSink(tmp_path, codec="mjpeg", reserve_bytes=600, segment_s=0.0)
     sink.open()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "000002",
@@ -228,7 +252,9 @@ def test_a_full_disk_ends_recording_and_what_was_closed_stays(tmp_path: Path):
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("no tmpfs can be mounted here")
     try:
-        sink = RecordSink(mounted, reserve_bytes=0, segment_s=0.0)  # one picture each
+        sink = RecordSink(
+            mounted, codec="mjpeg", reserve_bytes=0, segment_s=0.0
+        )  # one picture each
         sink.open()
         with pytest.raises(InputError, match="No space left on device"):
             for number in range(2000):
@@ -243,17 +269,31 @@ def test_a_full_disk_ends_recording_and_what_was_closed_stays(tmp_path: Path):
 # --- to be played -------------------------------------------------------------------------------
 
 
-def test_a_segment_becomes_a_video_that_plays(tmp_path: Path):
-    record(tmp_path / "rec", 12).close()
+@pytest.mark.parametrize("has_ffmpeg", [True, False])
+def test_a_segment_becomes_a_video_that_plays(
+    tmp_path: Path, monkeypatch, codec: str, has_ffmpeg: bool
+):
+    """At the rate at which the pictures were taken, which the stream itself does not know."""
+    if has_ffmpeg and shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg")
+    sink = record(tmp_path / "rec", 0, codec)
+    shots = [shot(number, SIZE_WH, live=False) for number in range(36)]  # 10 per second
+    for number, one in enumerate(shots):
+        sink.write(replace(one, frame=replace(one.frame, pixels=numbered(number, SIZE_WH))))
+    sink.close()
     (segment,) = list_segments(tmp_path / "rec")
+    if not has_ffmpeg:
+        monkeypatch.setattr(playable_module.shutil, "which", lambda _: None)
     video = make_playable(segment, tmp_path / "out")
-    assert video.suffix in (".webm", ".mp4")
+    assert video.suffix == (".mp4" if has_ffmpeg else ".webm")
     capture = cv2.VideoCapture(str(video))
-    frames = 0
-    while capture.read()[0]:
-        frames += 1
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0, rel=0.03)
+    seen = []
+    while (read := capture.read())[0]:
+        seen.append(read[1][..., ::-1])
     capture.release()
-    assert frames >= 12 - 1
+    assert [number_of(picture) for picture in seen] == list(range(36))
+    assert [path.name for path in tmp_path.iterdir() if path.name != "rec"] == [video.name]
 
 
 def test_an_empty_segment_is_no_video(tmp_path: Path):
