@@ -19,7 +19,7 @@ DEBIAN_LIVE := $(DEBIAN_TEST) procps libdrm-dev linux-libc-dev xvfb chromium pyt
 GENUINE := .genuine/.ready
 
 .PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
-	contract-refresh test-live test-vm test-nspawn system system-test system-live system-pycuda setup clean
+	contract-refresh test-live test-vm test-nspawn bundle system system-test system-live system-pycuda setup clean
 
 help:
 	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
@@ -34,6 +34,7 @@ help:
 	@echo "make test-live         screens, web page, buttons, recording and GStreamer, with the system's parts that they need"
 	@echo "make test-vm           cameras, screens, power cuts on virtual machines: tests/vm/README.md (root)"
 	@echo "make test-nspawn       units and installation under a systemd in a container (root)"
+	@echo "make bundle            all that a device needs to install dermedge without a network: docs/service.md"
 	@echo "make contract-refresh  TensorRT's stubs anew from NVIDIA's wheels; fails on a difference"
 
 demo: setup
@@ -103,6 +104,23 @@ test-vm: setup
 test-nspawn: setup
 	$(BIN)/python -m tests.vm.build small
 	$(BIN)/python -m pytest -q -m nspawn tests/vm
+
+# Everything that a device needs to install dermedge without a network, in one file:
+#   make bundle                                                    for a machine like this one
+#   make bundle EXTRAS=pi,web FOR="--python-version 3.13 --platform manylinux_2_28_aarch64"
+#   make bundle EXTRAS=cuda,web CONSTRAINTS=docs/constraints/jetpack-6.txt \
+#       FOR="--python-version 3.10 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64"
+EXTRAS ?= desktop,web
+CONSTRAINTS ?= constraints.txt
+FOR ?=
+BUNDLE := dist/dermedge-bundle
+bundle: setup
+	@rm -rf build $(BUNDLE) $(BUNDLE).tar.gz && mkdir -p $(BUNDLE)/wheels
+	$(PIP) wheel --no-deps --wheel-dir $(BUNDLE)/wheels .
+	$(PIP) download --only-binary=:all: --dest $(BUNDLE)/wheels --constraint $(CONSTRAINTS) $(FOR) \
+		pip "$$(ls $(BUNDLE)/wheels/dermedge-*.whl)[$(EXTRAS)]"
+	@cp $(CONSTRAINTS) $(BUNDLE)/wheels/constraints.txt && cp systemd/install docs/service.md $(BUNDLE)
+	@tar -C dist -czf $(BUNDLE).tar.gz dermedge-bundle && ls -lh $(BUNDLE).tar.gz
 
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py

@@ -26,6 +26,11 @@ _COMMANDS = {
         "build",
         "Build engines for this device; those that pass the gate are used.",
     ),
+    "device": (
+        "convert.commands.device",
+        "device",
+        "Build what the configured pack lacks on this device; for its unit.",
+    ),
     "gate": (
         "convert.commands.gate",
         "gate",

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.engine_folder import BUILD_LOCK
 from edge.errors import InputError
 from edge.sinks.partial import remove_dead_partials
 from edge.sinks.whole_file import output_error
-
-_NAME = ".build.lock"
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def only_builder(root: Path) -> Iterator[None]:
         InputError: Another process builds there; it is named.
         OutputError: The folder cannot be made or written.
     """
-    path = root / _NAME
+    path = root / BUILD_LOCK
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="ascii")

@@ -23,10 +23,10 @@ _COMMANDS = {
         "export",
         "Copy cases, logs and recordings to a stick, and verify them.",
     ),
-    "kiosk": (
-        "edge.commands.kiosk",
-        "kiosk",
-        "Run the camera loop on the device's own screen from boot on, or no longer.",
+    "service": (
+        "edge.commands.service",
+        "service",
+        "Install dermedge as a service of this device, go back a version, or take it off.",
     ),
     "doctor": (
         "edge.commands.doctor",

@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,9 @@ from edge.errors import ModelRefusedError
 from edge.sinks.whole_file import whole_files
 
 FOLDER_VARIABLE = "DERMEDGE_ENGINES"
+
+BUILD_LOCK = ".build.lock"
+"""Held while engines are built in a folder."""
 
 _CHOSEN = "chosen"
 _STEM = re.compile(r"(?:fp32|fp16|int8)-[0-9a-f]{16}")
@@ -49,6 +52,27 @@ def engines_root() -> Path:
         got="neither a home folder nor " + FOLDER_VARIABLE,
         next_step=f"set {FOLDER_VARIABLE} to a folder",
     )
+
+
+def is_being_built(root: Path) -> bool:
+    """Whether another process builds engines there now; its lock is looked at, not touched."""
+    try:
+        inode = (root / BUILD_LOCK).stat().st_ino
+        locks = Path("/proc/locks").read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    # The inode alone: the number of the device there is another one on some file systems.
+    held = (field.split(":") for line in locks if "FLOCK" in line for field in line.split())
+    return any(len(place) == 3 and place[2] == str(inode) for place in held)
+
+
+def chosen_engines(root: Path) -> frozenset[tuple[str, str]]:
+    """Which engine every model uses: folder and name; differs once another one is chosen."""
+    found = set()
+    for path in root.glob(f"*/{_CHOSEN}"):
+        with suppress(OSError, UnicodeDecodeError):  # being written, or gone: seen the next time
+            found.add((path.parent.name, path.read_text("ascii").strip()))
+    return frozenset(found)
 
 
 class ModelEngines:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from edge.engine_folder import chosen_engines, is_being_built
 from edge.liveness import Probe
 from edge.overlay.notices import Notice
 from edge.service.heart import Heart
@@ -14,6 +17,10 @@ from edge.service.last_end import Failure
 from edge.service.manager import Manager
 from edge.status import Status
 from edge.stop import Stop
+
+_log = logging.getLogger("dermedge.service")
+
+BUILDING = "BUILDING engines for this board: slower until they are ready"
 
 TOLD_FOR_S = 60.0
 """How long a run says how the one before has ended."""
@@ -27,13 +34,16 @@ class Hosting:
         manager: Told that the start is over.
         heart: Looks at the deadlines of the run's threads.
         depends_on: Differs once a file has changed that runs depend on.
+        engines: Folder of the engines that a GPU would use; ``None``: no engine is wanted.
         before: How the process before this one ended.
     """
 
     manager: Manager
     heart: Heart
     depends_on: Callable[[], object]
+    engines: Path | None = None
     before: Failure | None = None
+    _is_building: bool = field(default=False)
     _told_since_s: float | None = field(default=None)
 
     def loading(self, what: str, within_s: float) -> AbstractContextManager[None]:
@@ -46,14 +56,21 @@ class Hosting:
         Args:
             probes: Of them.
             status: Of the run.
-            stop: Asked to end it where the camera is away and what it depends on has changed:
-                somebody may have named another camera.
+            stop: Asked to end it where an engine was built, or where the camera is away and what
+                the run depends on has changed: somebody may have named another camera.
         """
-        before = self.depends_on()
+        before, engines = self.depends_on(), self._engines()
 
         def look() -> None:
+            self._is_building = self.engines is not None and is_being_built(self.engines)
+            words = ""
             if status.source_is_away and self.depends_on() != before:
-                stop.request("a change of the configuration")
+                words = "the configuration has changed: it is read again"
+            elif not self._is_building and self._engines() != engines:
+                words = "an engine was built: it is taken into use"
+            if words and not stop.is_set:
+                _log.info("%s", words)
+                stop.request(words)
 
         self.heart.watch(probes, lambda: _status_words(status), look)
         self.manager.ready()
@@ -65,11 +82,16 @@ class Hosting:
         self.heart.watch(())
 
     def notices(self) -> list[Notice]:
-        """What the person should know about the run before."""
+        """What the person should know about engines, and about the run before."""
+        said = [Notice(BUILDING, "prompt")] if self._is_building else []
         since_s = self._told_since_s
-        if self.before is None or (since_s is not None and time.monotonic() - since_s > TOLD_FOR_S):
-            return []
-        return [Notice(f"Started again: {self.before.words}", "prompt")]
+        is_told = since_s is not None and time.monotonic() - since_s > TOLD_FOR_S
+        if self.before is not None and not is_told:
+            said.append(Notice(f"Started again: {self.before.words}", "prompt"))
+        return said
+
+    def _engines(self) -> object:
+        return None if self.engines is None else chosen_engines(self.engines)
 
 
 def _status_words(status: Status) -> str:

@@ -7,6 +7,7 @@ cannot be got rid of, do end it: the service manager starts a new one, later eac
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from edge.config import Config
 from edge.controls import Controls
+from edge.engine_folder import engines_root
 from edge.errors import DermedgeError, InputError
 from edge.free_memory import give_back
 from edge.service.changes import signature
@@ -84,7 +86,7 @@ class _Host:
         config_path: Path | None,
     ) -> None:
         self.words = ""
-        self._hosting = Hosting(manager, heart, self._seen, before)
+        self._hosting = Hosting(manager, heart, self._seen, before=before)
         self._stop = stop
         self._state = state
         self._config_path = config_path
@@ -97,6 +99,7 @@ class _Host:
         try:
             self._config = load()
             remember(self._state, self._config.output.sinks)
+            self._hosting.engines = _engines_of(self._config)
             code = run(self._config, self._hosting, self._stop)
             reason: DermedgeError = InputError(
                 "a source that goes on",
@@ -141,17 +144,22 @@ class _Host:
 
     def _seen(self) -> object:
         """Of the files and folders whose change is a reason to look again."""
-        from edge.engine_folder import engines_root
-
         paths = [] if self._config_path is None else [self._config_path]
         pack = Path(self._config.model.pack)
         if pack.is_dir():
             paths.append(pack)
-        try:
+        with contextlib.suppress(DermedgeError):  # no home: the run says so
             paths.append(engines_root())
-        except DermedgeError:  # no home: the run says so
-            pass
         return signature(paths)
+
+
+def _engines_of(config: Config) -> Path | None:
+    """The folder of the engines, where one would be used."""
+    if config.model.backend not in ("auto", "tensorrt"):
+        return None
+    with contextlib.suppress(DermedgeError):
+        return engines_root()
+    return None
 
 
 def _wait_for_turn(manager: Manager, heart: Heart, stop: Stop) -> None:

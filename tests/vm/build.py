@@ -119,7 +119,7 @@ def build(pieces: Pieces, *, small: bool = False) -> None:
     # What dermedge depends on, not how it is checked.
     project = (CHECKOUT / "pyproject.toml").read_text().partition("[tool.")[0]
     texts = [(CHECKOUT / "constraints.txt").read_text(), project]
-    wheels = _piece(pieces, "wheels", texts, _wheels)
+    wheels = _piece(pieces, "wheels", [*texts, "with pip"], _wheels)
     _piece(pieces, "small", SMALL, lambda p: _debian(p.small_root, SMALL))
     if small:
         return
@@ -158,7 +158,7 @@ def _wheels(pieces: Pieces) -> None:
         "--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp",
         "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64",
         "--platform", "manylinux_2_17_x86_64", "--platform", "manylinux_2_27_x86_64",
-        f"{own}[desktop,web]",
+        "pip", f"{own}[desktop,web]",
     )  # fmt: skip
     (pieces.wheels / own.name).unlink()  # each run brings its own
 

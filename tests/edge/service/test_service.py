@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -218,3 +219,25 @@ def test_starts_that_follow_each_other_wait_and_say_so(service):
     began_s = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - began_s < 5.0
+
+
+def test_engines_that_are_built_meanwhile_are_said_and_then_taken(service):
+    engines = service.folder / "engines"
+    (engines / "net-0123").mkdir(parents=True)
+    service.environment["DERMEDGE_ENGINES"] = str(engines)
+    service.configure()
+    with (engines / ".build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        service.start()
+        service.wait(
+            lambda: "BUILDING engines" in service.page("/live?after=-1")[1],
+            "the word that they are built",
+        )
+        (engines / "net-0123" / "chosen").write_text("fp16-0123456789abcdef\n")
+        time.sleep(5.5)  # more than a beat: while it goes on nothing is taken
+        assert "taken into use" not in service.log()
+    service.wait(
+        lambda: "an engine was built: it is taken into use" in service.log(), "the new run"
+    )
+    service.wait(lambda: service.log().count("running synthetic") == 2, "a second run")
+    assert service.stop() == 0

@@ -1,0 +1,1 @@
+"""Puts dermedge onto a device as a service, and takes it off: with Python's own library alone."""

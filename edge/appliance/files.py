@@ -1,0 +1,126 @@
+"""Which files go where: units, drop-ins, account, folders, device rules, configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge.appliance.layout import Layout
+from edge.appliance.system import write
+from edge.errors import InputError
+
+Board = Literal["jetson", "pi", "pc"]
+BOARDS: tuple[Board, ...] = ("jetson", "pi", "pc")
+
+UNITS = (
+    "dermedge.target",
+    "dermedge.service",
+    "dermedge-convert.service",
+    "dermedge-restart-camera-daemon.path",
+    "dermedge-restart-camera-daemon.service",
+    "dermedge-reboot.path",
+    "dermedge-reboot.service",
+)
+ENABLED = ("dermedge.target", "dermedge.service", "dermedge-convert.service")
+"""What starts with the machine."""
+
+CAMERA_DAEMON = "dermedge-restart-camera-daemon.path"
+"""Enabled on a Jetson."""
+
+CONFIG = "dermedge.toml"
+
+_SYSTEM = {
+    "sysusers.conf": "etc/sysusers.d/dermedge.conf",
+    "tmpfiles.conf": "etc/tmpfiles.d/dermedge.conf",
+    "udev.rules": "etc/udev/rules.d/70-dermedge.rules",
+}
+_CONFINED = ("dermedge.service", "dermedge-convert.service")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is chosen at the installation, and kept.
+
+    Attributes:
+        board: Whose device nodes the services need.
+        kiosk: Whether the camera loop owns the device's own screen.
+        extras: Of the package, by name.
+    """
+
+    board: Board
+    kiosk: bool
+    extras: tuple[str, ...]
+
+
+def place(layout: Layout, source: Path, choices: Choices) -> list[Path]:
+    """Write everything; gives what is new or different.
+
+    Args:
+        layout: Where to.
+        source: The folder ``systemd`` of the version that is taken into use.
+        choices: Which drop-ins.
+
+    Raises:
+        InputError: Something cannot be read or written.
+    """
+    wanted = {layout.units / name: _read(source / name) for name in UNITS}
+    wanted |= {layout.root / to: _read(source / name) for name, to in _SYSTEM.items()}
+    wanted |= {path: _read(source / "drop-ins" / name) for path, name in _drop_ins(layout, choices)}
+    removed = [path for path in _all_drop_ins(layout) if path not in wanted and path.exists()]
+    for path in removed:
+        path.unlink()
+    return [path for path, content in wanted.items() if write(path, content)] + removed
+
+
+def place_config(layout: Layout, source: Path) -> bool:
+    """Write the configuration where there is none; whether it was written."""
+    if layout.config.exists():
+        return False
+    return write(layout.config, _read(source / CONFIG))
+
+
+def is_config_changed(layout: Layout, source: Path) -> bool:
+    """Whether somebody has changed the configuration."""
+    try:
+        return layout.config.read_bytes() != _read(source / CONFIG)
+    except OSError:
+        return False
+
+
+def placed(layout: Layout) -> list[Path]:
+    """Every file that :func:`place` may have written and that is there."""
+    paths = [layout.units / name for name in UNITS]
+    paths += [layout.root / to for to in _SYSTEM.values()]
+    return [path for path in (*paths, *_all_drop_ins(layout)) if path.exists()]
+
+
+def drop_in_folders(layout: Layout) -> list[Path]:
+    """Folders of drop-ins, which an administrator may use, too."""
+    return [layout.units / f"{unit}.d" for unit in _CONFINED]
+
+
+def _drop_ins(layout: Layout, choices: Choices) -> list[tuple[Path, str]]:
+    found = []
+    if choices.board != "pc":
+        name = f"{choices.board}.conf"
+        found += [(folder / f"10-{name}", name) for folder in drop_in_folders(layout)]
+    if choices.kiosk:
+        found.append((layout.units / "dermedge.service.d/20-kiosk.conf", "kiosk.conf"))
+    return found
+
+
+def _all_drop_ins(layout: Layout) -> list[Path]:
+    every = (Choices(board, True, ()) for board in BOARDS)
+    return sorted({path for choices in every for path, _ in _drop_ins(layout, choices)})
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"the file {path} of dermedge's installation",
+            got=error.strerror or str(error),
+            next_step="install it again",
+        ) from error

@@ -1,0 +1,118 @@
+"""The package that is to be installed: a folder of wheels, or a checkout."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.appliance.system import run
+from edge.errors import InputError, RequestError
+
+INSTALL_WITHIN_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Package:
+    """One wheel of dermedge, and where the others come from.
+
+    Attributes:
+        wheel: Of dermedge.
+        wheels: Folder in which all it needs lies; ``None``: the network is asked.
+        constraints: Exact versions, or ``None``.
+    """
+
+    wheel: Path
+    wheels: Path | None
+    constraints: Path | None
+
+    @property
+    def version_id(self) -> str:
+        """The version, and a hash of what is in the wheel: the same content, the same name."""
+        version = self.wheel.name.split("-")[1]
+        digest = hashlib.sha256()
+        try:
+            with zipfile.ZipFile(self.wheel) as content:
+                for member in sorted(content.infolist(), key=lambda member: member.filename):
+                    digest.update(f"{member.filename}:{member.CRC:08x}\n".encode())
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"a wheel in {self.wheel}", got=str(error), next_step="copy it again"
+            ) from error
+        return f"{version}-{digest.hexdigest()[:10]}"
+
+    def has(self, name: str) -> bool:
+        """Whether a wheel of this name lies beside, or the network may bring one."""
+        return self.wheels is None or any(self.wheels.glob(f"{name.replace('-', '_')}-*.whl"))
+
+    def install(self, python: Path, extras: Sequence[str]) -> None:
+        """Install into the environment of ``python``.
+
+        Raises:
+            InputError: It failed; pip's last words are in it.
+        """
+        names = ",".join(sorted(extras))
+        command = [*self._pip(python), "install", "--no-input", "--disable-pip-version-check"]
+        command += ["--no-warn-script-location", "--no-cache-dir"]
+        if self.wheels is not None:
+            command += ["--no-index", "--find-links", str(self.wheels)]
+        if self.constraints is not None:
+            command += ["--constraint", str(self.constraints)]
+        target = f"{self.wheel}[{names}]" if names else str(self.wheel)
+        run([*command, target], within_s=INSTALL_WITHIN_S, purpose="install the package")
+
+    @property
+    def brings_pip(self) -> bool:
+        """Whether pip lies beside the wheels: the system may have none."""
+        return self._pip_wheel() is not None
+
+    def _pip(self, python: Path) -> list[str]:
+        wheel = self._pip_wheel()
+        return [str(python), "-m", "pip"] if wheel is None else [str(python), f"{wheel}/pip"]
+
+    def _pip_wheel(self) -> Path | None:
+        found = sorted(self.wheels.glob("pip-*.whl")) if self.wheels is not None else []
+        return found[-1] if found else None
+
+
+def from_wheels(folder: Path, constraints: Path | None) -> Package:
+    """The newest wheel of dermedge in a folder that holds everything it needs.
+
+    Raises:
+        RequestError: There is none, or several versions.
+    """
+    found = sorted(folder.glob("dermedge-*.whl"))
+    if len(found) != 1:
+        raise RequestError(
+            f"exactly one file dermedge-*.whl in {folder}",
+            got=", ".join(path.name for path in found) or "none",
+            next_step="name the folder of a bundle: --wheels FOLDER",
+        )
+    if constraints is None and (folder / "constraints.txt").is_file():
+        constraints = folder / "constraints.txt"
+    return Package(found[0].resolve(), folder.resolve(), constraints)
+
+
+def from_checkout(checkout: Path, build: Path) -> Package:
+    """A wheel built from a checkout, whose dependencies the network brings.
+
+    Args:
+        checkout: Has a ``pyproject.toml``.
+        build: An empty folder for the wheel.
+
+    Raises:
+        InputError: It cannot be built.
+    """
+    run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps"),
+            *("--wheel-dir", str(build), str(checkout)),
+        ],
+        within_s=INSTALL_WITHIN_S,
+        purpose="build a wheel of this checkout",
+    )
+    (wheel,) = build.glob("dermedge-*.whl")
+    return Package(wheel, None, checkout / "constraints.txt")

@@ -1,0 +1,294 @@
+"""What is done to a device: install or upgrade, go back, take away. Each may be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from edge.appliance import versions
+from edge.appliance.board import board_of, extras_of
+from edge.appliance.files import (
+    BOARDS,
+    CAMERA_DAEMON,
+    ENABLED,
+    UNITS,
+    Choices,
+    drop_in_folders,
+    is_config_changed,
+    place,
+    place_config,
+    placed,
+)
+from edge.appliance.layout import Layout
+from edge.appliance.package import Package
+from edge.appliance.services import Services
+from edge.appliance.system import run, works, write
+from edge.errors import InputError, RequestError
+
+COMMANDS = ("dermedge", "dermedge-convert", "dermedge-models")
+RECORDED = ("cases", "recordings")
+"""Folders of the state that hold what the user recorded: an uninstallation leaves them."""
+
+Say = Callable[[str], None]
+
+
+def install(
+    layout: Layout,
+    package: Callable[[Path], Package],
+    wishes: Mapping[str, object],
+    say: Say,
+) -> None:
+    """From a package to running units; an installation that is there is upgraded.
+
+    Until the last step the version in use goes on. Configuration, cases, recordings and engines
+    are never touched.
+
+    Args:
+        layout: Where to.
+        package: Given an empty folder, what is to be installed.
+        wishes: ``board``, ``kiosk``, ``extras`` as the user gave them; ``None`` keeps what was
+            chosen before.
+        say: Told each step.
+
+    Raises:
+        RequestError: It is not to be done by this user.
+        InputError: Something failed; what was in use still is.
+    """
+    with _alone(layout), tempfile.TemporaryDirectory(prefix="dermedge-install-") as build:
+        found = package(Path(build))
+        choices = _choices(layout, wishes, found)
+        say(f"board: {choices.board}; extras: {', '.join(choices.extras) or 'none'}")
+        version, is_new = versions.make(layout, found, choices.extras)
+        say(f"{'made' if is_new else 'there already'}: {version}")
+        _try_config(layout, version)
+        write(layout.choices, _choices_text(choices))
+        _take_into_use(layout, version, choices, say)
+        if gone := versions.prune(layout):
+            say(f"taken away: {', '.join(gone)}")
+
+
+def rollback(layout: Layout, say: Say) -> None:
+    """Back to the version before; once more leads forth again.
+
+    Raises:
+        RequestError: There is none.
+        InputError: Something failed.
+    """
+    with _alone(layout):
+        version = versions.back(layout)
+        say(f"back to: {version.name}")
+        try:
+            _try_config(layout, version)
+        except InputError as error:  # going back must work; the service shows the reason
+            say(f"NOTE: {error.got}")
+        _take_into_use(layout, version, _choices(layout, {}), say)
+
+
+def uninstall(layout: Layout, say: Say) -> None:
+    """Stop everything and leave nothing but what the user recorded.
+
+    A changed configuration is kept beside the recordings.
+
+    Raises:
+        InputError: Something cannot be taken away.
+    """
+    with _alone(layout):
+        services = Services(layout)
+        services.stop_and_disable(UNITS)
+        version = versions.in_use(layout)
+        _keep_config(layout, version, say)
+        for path in placed(layout):
+            path.unlink()
+        for folder in drop_in_folders(layout):  # an administrator's own drop-ins stay
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        for name in COMMANDS:
+            link = layout.commands / name
+            if _is_ours(layout, link):
+                link.unlink()
+        services.forget(UNITS)
+        shutil.rmtree(layout.cache, ignore_errors=True)
+        kept = _empty_state(layout)
+        _remove_account(layout)
+        shutil.rmtree(layout.opt, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        layout.opt.rmdir()
+    say("taken away")
+    if kept:
+        say(f"left, because it was recorded here, now owned by root: {layout.state}: {kept}")
+
+
+def status(layout: Layout, say: Say) -> None:
+    """Say which version is in use, which one is before it, and how the services stand."""
+    now, earlier = versions.in_use(layout), versions.before(layout)
+    say(f"in use: {now.name if now else 'none'}")
+    say(f"before: {earlier.name if earlier else 'none'}")
+    if layout.is_this_system:
+        for unit in ENABLED:
+            say(Services(layout).state_of(unit))
+
+
+# --- the steps ----------------------------------------------------------------------------------
+
+
+def _take_into_use(layout: Layout, version: Path, choices: Choices, say: Say) -> None:
+    source = versions.units_of(version)
+    services = Services(layout)
+    changed = place(layout, source, choices)
+    if place_config(layout, source):
+        changed.append(layout.config)
+    for path in changed:
+        say(f"written: {path}" if path.exists() else f"removed: {path}")
+    versions.switch(layout, version)
+    _link_commands(layout, say)
+    _make_account(layout)
+    services.reload()
+    services.enable(ENABLED)
+    services.enable((CAMERA_DAEMON,), wanted=choices.board == "jetson")
+    say(f"in use: {version.name}")
+    services.restart(say)
+
+
+def _try_config(layout: Layout, version: Path) -> None:
+    """Let a version read the configuration that is there, before it is taken into use."""
+    if not layout.config.exists():
+        return
+    command = [str(version / "bin/dermedge"), "run", "--check-config"]
+    try:
+        run([*command, "--config", str(layout.config)], purpose="read the configuration")
+    except InputError as error:
+        raise InputError(
+            f"{version.name} to accept {layout.config}; the version in use goes on",
+            got=error.got,
+            next_step="mend the configuration and install again",
+        ) from error
+
+
+def _choices(
+    layout: Layout, wishes: Mapping[str, object], package: Package | None = None
+) -> Choices:
+    """What the user wishes now, else what was chosen before, else what fits the board."""
+    try:
+        known = json.loads(layout.choices.read_bytes())
+    except (OSError, ValueError):
+        known = {}
+    chosen = {**known, **{name: wish for name, wish in wishes.items() if wish is not None}}
+    board = chosen.get("board") or board_of(layout.root)
+    if board not in BOARDS:
+        raise RequestError(
+            f"one of the boards {', '.join(BOARDS)}", got=repr(board), next_step="name one of them"
+        )
+    extras = chosen.get("extras")
+    return Choices(
+        board=board,
+        kiosk=bool(chosen.get("kiosk", False)),
+        extras=tuple(extras_of(board, package) if extras is None else extras),
+    )
+
+
+def _choices_text(choices: Choices) -> bytes:
+    content = {"board": choices.board, "kiosk": choices.kiosk, "extras": list(choices.extras)}
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _link_commands(layout: Layout, say: Say) -> None:
+    for name in COMMANDS:
+        link = layout.commands / name
+        if _is_ours(layout, link):
+            continue
+        if link.exists() or link.is_symlink():
+            say(f"left as it is, another program's: {link}")
+            continue
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"/opt/dermedge/current/bin/{name}")
+
+
+def _is_ours(layout: Layout, link: Path) -> bool:
+    try:
+        return os.readlink(link).startswith("/opt/dermedge/")
+    except OSError:
+        return False
+
+
+def _make_account(layout: Layout) -> None:
+    root = [] if layout.is_this_system else [f"--root={layout.root}"]
+    run(["systemd-sysusers", *root, "dermedge.conf"], purpose="make the account dermedge")
+    run(
+        ["systemd-tmpfiles", *root, "--create", "dermedge.conf"],
+        purpose="make the folders of the service",
+    )
+    if layout.is_this_system and works(["udevadm", "control", "--reload"]):
+        works(["udevadm", "trigger", "--subsystem-match=gpio", "--subsystem-match=video4linux"])
+
+
+def _remove_account(layout: Layout) -> None:
+    """Nothing of the account is left: what it owned is root's now."""
+    for path in (layout.state, *layout.state.rglob("*")) if layout.state.exists() else ():
+        with contextlib.suppress(OSError):
+            os.chown(path, 0, 0, follow_symlinks=False)
+    if layout.is_this_system:
+        works(["userdel", "dermedge"])
+        works(["groupdel", "dermedge"])
+
+
+def _keep_config(layout: Layout, version: Path | None, say: Say) -> None:
+    config = layout.config
+    if not config.exists():
+        return
+    if version is None or is_config_changed(layout, versions.units_of(version)):
+        kept = layout.state / config.name
+        layout.state.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(config, kept)
+        say(f"the configuration was changed: it is kept as {kept}")
+    config.unlink()
+    with contextlib.suppress(OSError):  # somebody's own files
+        config.parent.rmdir()
+
+
+def _empty_state(layout: Layout) -> str:
+    """Take away what nobody recorded; the names of what is left."""
+    if not layout.state.is_dir():
+        return ""
+    for path in layout.state.iterdir():
+        if path.name == layout.config.name:
+            continue
+        if path.name in RECORDED and any(path.iterdir()):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    left = sorted(path.name for path in layout.state.iterdir())
+    if not left:
+        layout.state.rmdir()
+    return ", ".join(left)
+
+
+@contextlib.contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    """Nobody else changes the installation meanwhile."""
+    try:
+        layout.opt.mkdir(parents=True, exist_ok=True)
+        file = open(layout.lock, "w")
+    except OSError as error:
+        raise RequestError(
+            f"to write into {layout.opt}",
+            got=error.strerror or str(error),
+            next_step="run it as root (sudo)",
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "to change the installation alone",
+                got="another installation that is under way",
+                next_step="wait for it to end",
+            ) from error
+        yield

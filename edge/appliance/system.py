@@ -1,0 +1,71 @@
+"""The system's own programs, and files that are written whole."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.errors import InputError
+from models.whole_file import write_whole
+
+
+def run(command: Sequence[str], *, within_s: float = 120.0, purpose: str = "") -> str:
+    """Run a program; what it printed.
+
+    Raises:
+        InputError: It is not there, failed, or took too long.
+    """
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=within_s, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise _failed(command, f"no {command[0]} on this system", purpose) from error
+    except subprocess.TimeoutExpired as error:
+        raise _failed(command, f"no end after {within_s:g} s", purpose) from error
+    except OSError as error:
+        raise _failed(command, error.strerror or str(error), purpose) from error
+    if done.returncode != 0:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        words = " ".join(said[-3:])[:500] or f"exit code {done.returncode}"
+        raise _failed(command, words, purpose)
+    return done.stdout
+
+
+def _failed(command: Sequence[str], words: str, purpose: str) -> InputError:
+    return InputError(
+        f"{command[0]} to {purpose or 'work'}",
+        got=words,
+        next_step=f"try it by hand: {' '.join(command)}",
+    )
+
+
+def works(command: Sequence[str], within_s: float = 60.0) -> bool:
+    """Whether a program runs and ends with 0."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=within_s, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def write(path: Path, content: bytes) -> bool:
+    """Write a file where it is not there already; whether something changed.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        if path.is_file() and not path.is_symlink() and path.read_bytes() == content:
+            return False
+        if path.is_symlink():  # of an administrator who masked a unit: it is theirs
+            return False
+        write_whole(path, content)
+    except OSError as error:
+        raise InputError(
+            f"to write {path}", got=error.strerror or str(error), next_step="run it as root (sudo)"
+        ) from error
+    return True

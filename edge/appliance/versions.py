@@ -1,0 +1,160 @@
+"""Installed versions side by side: made, tried, switched to, taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import venv
+from pathlib import Path
+
+from edge.appliance.layout import Layout
+from edge.appliance.package import Package
+from edge.appliance.system import run
+from edge.errors import InputError, RequestError
+from models.whole_file import sync_folder, write_whole
+
+_COMPLETE = ".complete"
+
+
+def make(layout: Layout, package: Package, extras: tuple[str, ...]) -> tuple[Path, bool]:
+    """An environment with the package in it.
+
+    One that is whole already is taken as it is; one that an interruption left is made anew.
+
+    Returns:
+        Its folder, and whether it was made now.
+
+    Raises:
+        InputError: It cannot be made, or does not start; it is taken away again.
+    """
+    folder = layout.versions / package.version_id
+    wanted = "\n".join(sorted(extras))
+    if _said(folder) == wanted:
+        return folder, False
+    if folder == _target(layout.current) and _said(folder) is not None:
+        # Never taken away from under the program that runs from it.
+        package.install(folder / "bin/python", extras)
+    else:
+        _remove(folder)
+        try:
+            _make_environment(folder, with_pip=not package.brings_pip)
+            package.install(folder / "bin/python", extras)
+            _prove(folder)
+        except BaseException:
+            _remove(folder)
+            raise
+    write_whole(folder / _COMPLETE, wanted.encode())
+    return folder, True
+
+
+def _make_environment(folder: Path, *, with_pip: bool) -> None:
+    try:
+        # The system's packages are seen: TensorRT, gi and picamera2 come with the board.
+        venv.create(folder, system_site_packages=True, with_pip=with_pip, symlinks=True)
+    except OSError as error:
+        raise InputError(
+            f"to make {folder}",
+            got=error.strerror or str(error),
+            next_step="run it as root (sudo), and check the room on the disk",
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise InputError(
+            "Python to make an environment with pip",
+            got="no ensurepip",
+            next_step="install Debian's python3-venv, or use a bundle, which brings pip",
+        ) from error
+
+
+def _prove(folder: Path) -> None:
+    """The new version starts, and finds the libraries of the system that it needs."""
+    run([str(folder / "bin/dermedge"), "--version"], purpose="start")
+    run(
+        [str(folder / "bin/python"), "-c", "import cv2, numpy, onnxruntime"],
+        purpose="load OpenCV and ONNX Runtime (Debian: libgl1 libglib2.0-0; on a Jetson "
+        "python3-opencv)",
+    )
+
+
+def units_of(version: Path) -> Path:
+    """The folder ``systemd`` of an installed version."""
+    return version / "share/dermedge/systemd"
+
+
+def in_use(layout: Layout) -> Path | None:
+    """The version in use, or ``None``."""
+    return _whole_target(layout.current)
+
+
+def before(layout: Layout) -> Path | None:
+    """The version before, or ``None``."""
+    return _whole_target(layout.previous)
+
+
+def switch(layout: Layout, version: Path) -> None:
+    """Take a version into use, and remember the one before; each link changes at once."""
+    now = in_use(layout)
+    if now == version:
+        return
+    if now is not None:
+        _link(layout.previous, now)
+    _link(layout.current, version)
+
+
+def back(layout: Layout) -> Path:
+    """The version to go back to.
+
+    Raises:
+        RequestError: There is none.
+    """
+    version = before(layout)
+    if version is None:
+        raise RequestError(
+            "a version before this one", got="none", next_step="install the version you want"
+        )
+    return version
+
+
+def prune(layout: Layout) -> list[str]:
+    """Take away every version but the one in use and the one before it; their names."""
+    kept = {in_use(layout), before(layout)}
+    gone = []
+    for folder in sorted(layout.versions.iterdir()) if layout.versions.is_dir() else []:
+        if folder not in kept:
+            _remove(folder)
+            gone.append(folder.name)
+    return gone
+
+
+def _said(folder: Path) -> str | None:
+    try:
+        return (folder / _COMPLETE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _target(link: Path) -> Path | None:
+    with contextlib.suppress(OSError):
+        return link.parent / os.readlink(link)
+    return None
+
+
+def _whole_target(link: Path) -> Path | None:
+    folder = _target(link)
+    return folder if folder is not None and _said(folder) is not None else None
+
+
+def _link(link: Path, version: Path) -> None:
+    """Relative, so that a root folder that is mounted elsewhere is whole, too."""
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    os.symlink(os.path.relpath(version, link.parent), fresh)
+    os.replace(fresh, link)
+    sync_folder(link.parent)
+
+
+def _remove(folder: Path) -> None:
+    # What vouches for it goes first: half a folder is never taken for a whole one.
+    (folder / _COMPLETE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

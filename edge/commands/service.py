@@ -1,0 +1,107 @@
+"""``dermedge service``: installs dermedge as a service of this device, and takes it off again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from edge.appliance import steps
+from edge.appliance.files import BOARDS
+from edge.appliance.layout import Layout
+from edge.appliance.package import Package, from_checkout, from_wheels
+from edge.errors import RequestError
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+_root = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("/"),
+    help="Another system's root folder, on which nothing is started.",
+)
+
+
+@click.group("service")
+def service() -> None:
+    """Install dermedge as a service of this device, go back a version, or take it off.
+
+    Everything may be repeated, and is needed as root. docs/service.md describes the units.
+    """
+
+
+@service.command("install")
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of wheels, as in a bundle; without it the checkout is installed, and the network "
+    "is asked.",
+)
+@click.option(
+    "--constraints",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Exact versions; by default constraints.txt beside the wheels.",
+)
+@click.option("--board", type=click.Choice(BOARDS), help="By default what this board is.")
+@click.option(
+    "--kiosk/--no-kiosk",
+    default=None,
+    help="The camera loop owns the device's own screen: the login on it makes room.",
+)
+@click.option("--extras", help="Extras of the package, with commas; by default those of the board.")
+@_root
+def install(
+    wheels: Path | None,
+    constraints: Path | None,
+    board: str | None,
+    kiosk: bool | None,
+    extras: str | None,
+    root: Path,
+) -> int:
+    """Install or upgrade. Configuration, cases, recordings and engines stay as they are."""
+    wishes: dict[str, object] = {
+        "board": board,
+        "kiosk": kiosk,
+        "extras": None if extras is None else [name for name in extras.split(",") if name],
+    }
+    steps.install(
+        Layout(root), lambda build: _package(wheels, constraints, build), wishes, click.echo
+    )
+    return 0
+
+
+@service.command("rollback")
+@_root
+def rollback(root: Path) -> int:
+    """Go back to the version before; once more leads forth again."""
+    steps.rollback(Layout(root), click.echo)
+    return 0
+
+
+@service.command("uninstall")
+@_root
+def uninstall(root: Path) -> int:
+    """Take everything away but cases, recordings and a changed configuration."""
+    steps.uninstall(Layout(root), click.echo)
+    return 0
+
+
+@service.command("status")
+@_root
+def status(root: Path) -> int:
+    """Say which version is in use, and how its units stand."""
+    steps.status(Layout(root), click.echo)
+    return 0
+
+
+def _package(wheels: Path | None, constraints: Path | None, build: Path) -> Package:
+    if wheels is not None:
+        return from_wheels(wheels, constraints)
+    if not (_CHECKOUT / "pyproject.toml").is_file():
+        raise RequestError(
+            "a folder of wheels: --wheels FOLDER",
+            got=f"none, and {sys.prefix} is no checkout of dermedge",
+            next_step="name the folder of a bundle",
+        )
+    return from_checkout(_CHECKOUT, build)
