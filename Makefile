@@ -15,7 +15,7 @@ DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
 # Virtual screens, a browser, GStreamer for the screen without a desktop, encoders.
 DEBIAN_LIVE := $(DEBIAN_TEST) procps libdrm-dev linux-libc-dev xvfb chromium python3-gi gir1.2-gstreamer-1.0 \
 	gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-bad \
-	gstreamer1.0-plugins-ugly gstreamer1.0-tools ffmpeg
+	gstreamer1.0-plugins-ugly gstreamer1.0-tools ffmpeg prometheus
 GENUINE := .genuine/.ready
 
 .PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
@@ -89,7 +89,7 @@ test-openvino:
 
 # What needs a virtual screen, a browser, GStreamer or ffmpeg is skipped in make test where that is missing.
 test-live: setup system-live
-	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs tests/edge/recording \
+	$(BIN)/python -m pytest -q tests/edge/screens tests/edge/inputs tests/edge/recording tests/edge/telemetry \
 		tests/edge/sources/test_argus.py
 
 # The released pack in every precision through the whole of convert, on the stand-ins.

@@ -17,6 +17,7 @@ from edge.errors import RequestError
 from edge.inputs.uri import parse_input
 from edge.sinks.uri import parse_sink
 from edge.sources.uri import parse_source
+from edge.uri import Place, host_and_port
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -73,6 +74,19 @@ def _sink_uri(text: str) -> str:
 
 def _input_uri(text: str) -> str:
     return _checked(text, parse_input)
+
+
+def _listen(text: str) -> str:
+    return _checked(text, parse_listen) if text else text
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of the figures for a monitoring.
+
+    Raises:
+        RequestError: It is no ``HOST:PORT``.
+    """
+    return host_and_port(text, Place("a place written as HOST:PORT", "127.0.0.1:9155", 9155))
 
 
 class _Refused(ValueError):
@@ -262,6 +276,26 @@ class RecoverySection(_Section):
     ] = 0.0
 
 
+class TelemetrySection(_Section):
+    """Who is told how the device does."""
+
+    listen: Annotated[
+        str,
+        AfterValidator(_listen),
+        Field(description="HOST:PORT of /metrics and /healthz for a monitoring; empty: nowhere"),
+    ] = ""
+    folder: Annotated[
+        str, Field(description="Folder for the same figures as JSON lines; empty: none")
+    ] = ""
+    every_s: Annotated[
+        float, Field(strict=True, ge=1.0, le=3600.0, description="Seconds between two lines")
+    ] = 30.0
+    keep_mb: Annotated[
+        int,
+        Field(strict=True, ge=8, le=100_000, description="Room in MB that all lines may take"),
+    ] = 64
+
+
 class ViewSection(_Section):
     """Which picture is shown with which result."""
 
@@ -301,6 +335,7 @@ class Config(_Section):
     tracking: TrackingSection = TrackingSection()
     view: ViewSection = ViewSection()
     recovery: RecoverySection = RecoverySection()
+    telemetry: TelemetrySection = TelemetrySection()
     loop: LoopSection = LoopSection()
 
 

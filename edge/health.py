@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -101,14 +102,36 @@ class Tally:
         return (self.analyses - 1) / span_s if span_s > 0.0 else math.nan
 
 
+class Observer(Protocol):
+    """Sees every single value; on the thread that has it, and must be quick."""
+
+    def analyzed(self, result: Result) -> None:
+        """One analyzed frame."""
+        ...
+
+    def took(self, stage: Stage, value_ms: float) -> None:
+        """The time of a stage behind the analysis."""
+        ...
+
+    def presented(self, age_ms: float) -> None:
+        """The age of a picture that people see."""
+        ...
+
+    def replaced(self, age_ms: float) -> None:
+        """The age of a picture that people no longer see."""
+        ...
+
+
 class Health:
     """Counts and times everything the loop does. Safe to use from any thread.
 
     Args:
         line_every_s: Time between two health lines.
+        observer: Sees every value besides.
     """
 
-    def __init__(self, line_every_s: float = 10.0) -> None:
+    def __init__(self, line_every_s: float = 10.0, observer: Observer | None = None) -> None:
+        self._observer = observer
         self.total = Tally()
         self.recent = Tally()
         self.worst_exit_code = 0
@@ -130,6 +153,8 @@ class Health:
 
     def analyzed(self, result: Result) -> None:
         """Account for one analyzed frame."""
+        if self._observer is not None:
+            self._observer.analyzed(result)
         now_s = time.monotonic()
         with self._lock:
             if math.isinf(self._next_line_s):
@@ -143,6 +168,8 @@ class Health:
 
     def took(self, stage: Stage, value_ms: float) -> None:
         """Account for the time of a stage behind the analysis: drawing, presenting."""
+        if self._observer is not None:
+            self._observer.took(stage, value_ms)
         with self._lock:
             self._newest_loop_ms[stage] = value_ms
             for tally in (self.total, self.recent):
@@ -150,6 +177,8 @@ class Health:
 
     def presented(self, age_ms: float) -> None:
         """Account for a picture that people see: its age when its present call returned."""
+        if self._observer is not None:
+            self._observer.presented(age_ms)
         with self._lock:
             self._ages_seen += 1
             if self._ages_seen == 1:
@@ -160,6 +189,8 @@ class Health:
 
     def replaced(self, age_ms: float) -> None:
         """Account for a picture that people no longer see: its age when the next one came."""
+        if self._observer is not None:
+            self._observer.replaced(age_ms)
         with self._lock:
             if self._ages_seen > 2:  # the first one's was replaced by the second
                 for tally in (self.total, self.recent):

@@ -155,7 +155,13 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
             check_card=lambda: parts.trust.check_card(intake.newest),
             not_live_words=lambda: parts.trust.not_live_words(time.monotonic_ns()),
         )
-        parts.status.bind(session, health, intake)
+        parts.status.bind(
+            session,
+            health,
+            intake,
+            (record_sinks, drawn_sinks),
+            lambda: parts.trust.not_live_words(time.monotonic_ns()),
+        )
         presenter = Presenter(
             screens,
             drawn_sinks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from edge.health import Health
     from edge.intake import Intake
     from edge.session import Session, SessionState
+    from edge.sinks.group import SinkGroup
+
+
+def _nothing() -> None:
+    """Nothing speaks against it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,33 @@ class Snapshot:
     health: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What a run has counted so far.
+
+    Attributes:
+        captured: Frames that the source gave.
+        lost_by_source: Frames that it lost, by its own numbers.
+        passed_over: Frames that were not analyzed because a newer one came first.
+        read_failures: Reads that failed.
+        is_away: Whether the camera is away.
+        recovery: Steps to get it back, by name.
+        last_recovery_s: How long it was away the last time.
+        left_out: Results that an output was too slow for, by its name.
+        outputs_away: 1 for each output that cannot be written, by its name.
+    """
+
+    captured: int = 0
+    lost_by_source: int = 0
+    passed_over: int = 0
+    read_failures: int = 0
+    is_away: bool = False
+    recovery: Mapping[str, int] = field(default_factory=dict)
+    last_recovery_s: float | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    outputs_away: Mapping[str, int] = field(default_factory=dict)
+
+
 class Status:
     """Made before the parts of a run are, and told about them by the loop; any thread may ask."""
 
@@ -36,10 +68,20 @@ class Status:
         self._session: Session | None = None
         self._health: Health | None = None
         self._intake: Intake | None = None
+        self._sinks: Sequence[SinkGroup] = ()
+        self._not_live_words: Callable[[], str | None] = _nothing
 
-    def bind(self, session: Session, health: Health, intake: Intake) -> None:
+    def bind(
+        self,
+        session: Session,
+        health: Health,
+        intake: Intake,
+        sinks: Sequence[SinkGroup] = (),
+        not_live_words: Callable[[], str | None] = _nothing,
+    ) -> None:
         """Look at these from now on."""
         self._session, self._health, self._intake = session, health, intake
+        self._sinks, self._not_live_words = sinks, not_live_words
 
     @property
     def source_is_away(self) -> bool:
@@ -50,6 +92,32 @@ class Status:
         """What is said about that."""
         notices = [] if self._intake is None else self._intake.recovery.notices()
         return [notice.text for notice in notices]
+
+    def not_well_words(self) -> str:
+        """Empty where the picture is live and every output is written, else why not."""
+        if self._intake is None:
+            return "starting"
+        away = [notice.text for group in self._sinks for notice in group.notices()]
+        said = [self._not_live_words() or "", *self.recovery_words(), *away]
+        return "; ".join(words for words in said if words)
+
+    def counts(self) -> Counts:
+        """What was counted so far."""
+        health, intake = self._health, self._intake
+        if health is None or intake is None:
+            return Counts()
+        put, taken = intake.mailbox.put_ids, intake.mailbox.taken_ids
+        return Counts(
+            captured=put.seen,
+            lost_by_source=put.missing,
+            passed_over=max(0, put.seen - taken.seen),
+            read_failures=health.read_failures,
+            is_away=self.source_is_away,
+            recovery=dict(intake.recovery.counts),
+            last_recovery_s=intake.recovery.last_s,
+            left_out={name: n for group in self._sinks for name, n in group.left_out().items()},
+            outputs_away={name: 1 for group in self._sinks for name in group.away()},
+        )
 
     def snapshot(self) -> Snapshot:
         """How things stand."""

@@ -127,3 +127,33 @@ def one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+@dataclass(frozen=True)
+class Place:
+    """What listens, for the words of an error.
+
+    Attributes:
+        expected: How it is written.
+        examples: Of it.
+        port: Where none is given.
+    """
+
+    expected: str
+    examples: str
+    port: int
+
+
+def host_and_port(text: str, place: Place) -> tuple[str, int]:
+    """``HOST:PORT``, either of which may be missing; an IPv6 address stands in brackets.
+
+    Raises:
+        RequestError: It is written in another way.
+    """
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*)(?::(\d{1,5}))?", text)
+    if match is None or not 0 <= int(match[2] or 0) <= 65535:
+        raise RequestError(
+            place.expected, got=repr(text), next_step=f"write, for example, {place.examples}"
+        )
+    host = match[1].strip("[]") or "127.0.0.1"
+    return host, int(match[2]) if match[2] else place.port

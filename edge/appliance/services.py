@@ -43,9 +43,7 @@ class Services:
         """
         if not self._here:
             return
-        for unit in ("dermedge.target", "dermedge-convert.service"):
-            self._do("restart", "--no-block", unit)
-        self._do("restart", "--no-block", "dermedge.service")
+        self._do("restart", "--no-block", "dermedge.target")  # and all that is part of it
         until_s = time.monotonic() + STARTS_WITHIN_S
         while time.monotonic() < until_s:
             state = self._show("dermedge.service")

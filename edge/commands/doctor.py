@@ -2,371 +2,67 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
-import platform
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr
-from dataclasses import dataclass
-from io import StringIO
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
 
 import click
 
-from edge.engine_card import DeviceFacts, difference, judged_under
-from edge.engine_folder import ModelEngines, engines_root
-from edge.engines.cuda import has_binding
-from edge.engines.this_device import l4t_release, tensorrt_version
-from edge.errors import DermedgeError, ModelRefusedError
-from models.manifest import Model, find_pack
-from models.offline import onnx_runtime
+from edge.doctor.line import Line
 
-State = Literal["ok", "note", "problem"]
-
-MEMORY_NEEDED_BYTES = 700 << 20
-"""The camera loop takes half of it (docs/figures.md); the camera and the screen want some too."""
-
-DISK_NEEDED_BYTES = 500 << 20
-"""Room for engines of both networks in every precision, and for prepared graphs."""
-
-SENSIBLE_YEAR = 2026
-"""No clock can be right that says an earlier one: this program was not written then."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One thing that was looked at.
-
-    Attributes:
-        name: What.
-        state: ``problem`` where dermedge cannot work as asked, ``note`` where something is missing
-            that not everybody needs.
-        found: In words.
-        next_step: What to type or do; empty where nothing is to be done.
-    """
-
-    name: str
-    state: State
-    found: str
-    next_step: str = ""
-
-    def __str__(self) -> str:
-        text = f"{self.state:<8}{self.name:<13}{self.found}"
-        return f"{text}; {self.next_step}" if self.next_step else text
+SCHEMA = "dermedge.doctor/1"
+PROBLEM_EXIT = 2
 
 
 @click.command()
-@click.option("--pack", default="reference", show_default=True, help="Pack by name or folder.")
-def doctor(pack: str) -> int:
+@click.option("--pack", help="Pack by name or folder; by default the configured one.")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration to look at; by default the service's, where there is one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of lines.")
+@click.option(
+    "--service",
+    is_flag=True,
+    help="Look with the account, rights and environment of dermedge.service (as root).",
+)
+def doctor(pack: str | None, config_path: Path | None, as_json: bool, service: bool) -> int:
     """Look at everything that dermedge stands on: one line for each thing.
 
     Nothing is changed but the cache of prepared graphs, and no network is used. Exit code 2 where
     a line says "problem".
     """
+    if service:
+        from edge.doctor.inside import look_inside
+
+        chosen = ["--pack", pack] if pack else []
+        chosen += ["--config", str(config_path)] if config_path else []
+        return look_inside([*chosen, *(["--json"] if as_json else [])])
     lines = []
-    for line in examine(pack):
-        click.echo(str(line))
+    for line in _examine(pack, config_path):
+        if not as_json:
+            click.echo(str(line))
         lines.append(line)
     problems = sum(line.state == "problem" for line in lines)
-    click.echo("no problem found" if not problems else f"problems: {problems}")
-    return 2 if problems else 0
-
-
-def examine(pack: str) -> Iterator[Line]:
-    """Every line, as it is found."""
-    yield _python()
-    yield _jetson()
-    yield from _power()
-    yield _tensorrt()
-    yield from _cuda()
-    yield from _opencv()
-    yield _library("onnxruntime", "the CPU engine")
-    yield from _engines(pack)
-    yield from _folders()
-    yield from _groups()
-    yield _memory()
-    yield _clock()
-
-
-# --- programs -------------------------------------------------------------------------------------
-
-
-def _python() -> Line:
-    found = f"{platform.python_version()} ({sys.executable}), {platform.machine()}"
-    return Line("Python", "ok", found)
-
-
-def _jetson() -> Line:
-    release = l4t_release()
-    if release is None:
-        return Line("Jetson Linux", "note", "none: this is no Jetson")
-    return Line("Jetson Linux", "ok", release)
-
-
-def _tensorrt() -> Line:
-    if importlib.util.find_spec("tensorrt") is None:
-        return Line("TensorRT", *_tensorrt_elsewhere())
-    version = _version_of("tensorrt")
-    if version is None:
-        return Line(
-            "TensorRT",
-            "problem",
-            _import_error("tensorrt"),
-            "apt-get install --reinstall python3-libnvinfer; docs/jetson.md",
-        )
-    if int(version.partition(".")[0]) < 10:
-        step = "install JetPack 6.1 or later; until then --backend onnx"
-        return Line("TensorRT", "note", f"{version}, and 10.3 is needed", step)
-    return Line("TensorRT", "ok", tensorrt_version(version))
-
-
-def _tensorrt_elsewhere() -> tuple[State, str, str]:
-    """Where TensorRT is, if this Python does not see it."""
-    system = sorted(Path("/usr/lib").glob("python3*/dist-packages/tensorrt"))
-    if not system:
-        return "note", "not installed: the networks run on the CPU", "docs/jetson.md"
-    return (
-        "problem",
-        f"in {system[0].parent}, which this Python does not see",
-        "make the venv anew: /usr/bin/python3 -m venv --system-site-packages .venv",
-    )
-
-
-def _cuda() -> Iterator[Line]:
-    if not has_binding():
-        installed = importlib.util.find_spec("tensorrt") is not None
-        yield Line(
-            "CUDA",
-            "problem" if installed else "note",
-            "neither pycuda nor cuda-python is installed",
-            "in dermedge's folder: pip install '.[jetson]', or pip install cuda-python"
-            if installed
-            else "",
-        )
-        return
-    from edge.engines.cuda import open_cuda
-
-    try:
-        with open_cuda() as cuda, cuda.current():
-            free, total = cuda.memory_bytes()
-            kind = "shared with the host" if cuda.integrated else "its own memory"
-            yield Line(
-                "CUDA",
-                "ok",
-                f"{cuda.gpu_name}, driver {cuda.driver_version}, compute capability "
-                f"{cuda.compute_capability}, "
-                f"{cuda.sm_count} multiprocessors, {_size(free)} of {_size(total)} free, {kind}, "
-                f"through {cuda.binding}",
-            )
-    except DermedgeError as error:
-        yield Line("CUDA", "problem", error.got, error.next_step)
-
-
-def _opencv() -> Iterator[Line]:
-    numpy = _version_of("numpy") or "?"
-    if importlib.util.find_spec("cv2") is None:
-        step = (
-            "in dermedge's folder: pip install '.[desktop]'; "
-            "on a Jetson: apt-get install python3-opencv"
-        )
-        yield Line("OpenCV", "problem", "not installed", step)
-        return
-    version = _version_of("cv2")
-    if version is None:
-        yield Line(
-            "OpenCV",
-            "problem",
-            f"{_import_error('cv2')} (numpy {numpy})",
-            "pip install 'numpy<2' on JetPack 6, or -c docs/constraints/jetpack-6.txt",
-        )
-        return
-    build = importlib.import_module("cv2").getBuildInformation()
-    found = re.search(r"GStreamer:\s*(\w+)", build)
-    has_gstreamer = bool(found and found[1] == "YES")
-    words = f"{version}, numpy {numpy}, GStreamer {'yes' if has_gstreamer else 'no'}"
-    if l4t_release() is not None and not has_gstreamer:
-        step = "pip uninstall opencv-python, and use JetPack's: apt-get install python3-opencv"
-        yield Line("OpenCV", "problem", f"{words}: a CSI camera cannot be opened", step)
+    if as_json:
+        content = {
+            "schema": SCHEMA,
+            "problems": problems,
+            "lines": [line.to_json_dict() for line in lines],
+        }
+        click.echo(json.dumps(content, ensure_ascii=False, indent=1))
     else:
-        yield Line("OpenCV", "ok", words)
+        click.echo("no problem found" if not problems else f"problems: {problems}")
+    return PROBLEM_EXIT if problems else 0
 
 
-def _library(name: str, purpose: str) -> Line:
-    version = _version_of(name)
-    if version is None:
-        return Line(name, "problem", f"{_import_error(name)} ({purpose})", f"pip install {name}")
-    return Line(name, "ok", version)
+def _examine(pack: str | None, config_path: Path | None) -> Iterator[Line]:
+    # Imported here: --help needs none of it.
+    from edge.doctor import basis, configuration, device
 
-
-def _version_of(name: str) -> str | None:
-    """A module's version; ``None`` where it cannot be imported."""
-    try:
-        return str(_module(name).__version__)
-    # What a library that fits nothing raises is its own affair: ImportError, AttributeError, ...
-    except Exception:
-        return None
-
-
-def _module(name: str) -> Any:
-    if name == "onnxruntime":
-        return onnx_runtime()
-    # numpy prints a page about a module that was built for another numpy; the line says it, too.
-    with redirect_stderr(StringIO()):
-        return importlib.import_module(name)
-
-
-def _import_error(name: str) -> str:
-    try:
-        _module(name)
-    except Exception as error:  # as above
-        return " ".join(f"{type(error).__name__}: {error}".split())[:160]
-    return "no version"
-
-
-# --- engines --------------------------------------------------------------------------------------
-
-
-def _engines(name: str) -> Iterator[Line]:
-    try:
-        pack = find_pack(name)
-    except DermedgeError as error:
-        yield Line("pack", "problem", error.got, error.next_step)
-        return
-    device = _device_facts()
-    rules = judged_under(pack)
-    for part, model in (("segmenter", pack.segmenter), ("classifier", pack.classifier)):
-        yield _engine(part, model, rules, device, f"dermedge-convert build {name}")
-
-
-def _engine(part: str, model: Model, rules: str, device: DeviceFacts | None, build: str) -> Line:
-    # Imported here: the composition root is the place that knows convert.
-    from edge.compose import chosen_engine
-
-    manifest = model.manifest
-    try:
-        model.read_onnx()
-        if ModelEngines(engines_root(), manifest.name, manifest.onnx.sha256).chosen() is None:
-            return Line(part, "note", f"no engine of {manifest.name}: it runs on the CPU", build)
-        folder, card = chosen_engine(model, rules)
-        if not card.passed:
-            return Line(part, "problem", f"{card.engine.file} has not passed the gate", build)
-        if device is not None and (problem := difference(card, device)):
-            return Line(part, "problem", f"{card.engine.file} was {problem}", build)
-        folder.check_content(card)
-    except ModelRefusedError as error:
-        return Line(part, "problem", error.got, error.next_step)
-    found = f"{card.engine.file}, {card.precision}, built on {card.device.gpu_name}"
-    return Line(part, "ok", found)
-
-
-def _device_facts() -> DeviceFacts | None:
-    """This device as cards describe it; ``None`` where that cannot be told."""
-    version = _version_of("tensorrt") if importlib.util.find_spec("tensorrt") else None
-    if version is None or not has_binding():
-        return None
-    from edge.engines.cuda import open_cuda
-    from edge.engines.this_device import device_facts
-
-    try:
-        with open_cuda() as cuda, cuda.current():
-            return device_facts(cuda, version)
-    except DermedgeError:
-        return None  # the line about CUDA says why
-
-
-# --- the machine ----------------------------------------------------------------------------------
-
-
-def _folders() -> Iterator[Line]:
-    # Imported here: the composition root is the place that knows convert.
-    from edge.compose import cache_folder
-
-    for name, find in (("engines", engines_root), ("cache", cache_folder)):
-        yield _folder(name, find)
-
-
-def _folder(name: str, find: Callable[[], Path]) -> Line:
-    try:
-        folder = find()
-    except ModelRefusedError as error:
-        return Line(name, "problem", error.got, error.next_step)
-    there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            free = shutil.disk_usage(there).free
-    except OSError as error:
-        words = f"{folder}: {error.strerror or error}"
-        return Line(name, "problem", words, "make it writable, or name another one")
-    if free < DISK_NEEDED_BYTES:
-        return Line(name, "problem", f"{folder}: {_size(free)} free", "free some space")
-    return Line(name, "ok", f"{folder}, {_size(free)} free")
-
-
-def _groups() -> Iterator[Line]:
-    """Devices that are there, and whether this user may use them."""
-    wanted = {"/dev/video*": "video", "/dev/dri/renderD*": "render", "/dev/nvhost-gpu": "video"}
-    for pattern, group in wanted.items():
-        devices = sorted(Path("/").glob(pattern.lstrip("/")))
-        closed = [str(path) for path in devices if not os.access(path, os.R_OK | os.W_OK)]
-        if closed:
-            step = f"sudo usermod -aG {group} $USER, then log in again"
-            yield Line(group, "problem", f"no permission for {', '.join(closed)}", step)
-        elif devices:
-            yield Line(group, "ok", ", ".join(map(str, devices)))
-
-
-def _power() -> Iterator[Line]:
-    """The power mode of a Jetson: it decides how fast everything is."""
-    if shutil.which("nvpmodel") is None:
-        return
-    try:
-        asked = subprocess.run(
-            ["nvpmodel", "-q"], capture_output=True, text=True, errors="replace", timeout=5
-        )
-        found = re.search(r"NV Power Mode:\s*(\S+)", asked.stdout)
-    except (OSError, subprocess.TimeoutExpired):
-        found = None
-    if found:
-        yield Line("power", "ok", f"mode {found[1]}")
-    else:
-        yield Line("power", "note", "nvpmodel does not tell its mode", "sudo nvpmodel -q")
-
-
-def _memory(path: Path = Path("/proc/meminfo"), swaps_path: Path = Path("/proc/swaps")) -> Line:
-    try:
-        text = path.read_text("ascii")
-        swaps = swaps_path.read_text("utf-8", "replace") if swaps_path.exists() else ""
-    except OSError:
-        return Line("memory", "note", "unknown on this system")
-    known = {name: int(kib) << 10 for name, kib in re.findall(r"(\w+):\s+(\d+) kB", text)}
-    free, total = known.get("MemAvailable", 0), known.get("MemTotal", 0)
-    words = f"{_size(free)} of {_size(total)} available, swap {_size(known.get('SwapTotal', 0))}"
-    # In memory itself: a build that needs more than there is wants swap on a disk.
-    zram = re.findall(r"^/dev/zram\S*\s+\S+\s+(\d+)", swaps, re.MULTILINE)
-    if zram:
-        words += f", {_size(sum(map(int, zram)) << 10)} of it zram"
-    if free < MEMORY_NEEDED_BYTES:
-        step = "stop the desktop: sudo systemctl isolate multi-user.target"
-        return Line("memory", "problem", words, step)
-    return Line("memory", "ok", words)
-
-
-def _clock(now: Callable[[], float] = time.time) -> Line:
-    stamp = time.gmtime(now())
-    words = time.strftime("%Y-%m-%d %H:%M UTC", stamp)
-    if stamp.tm_year < SENSIBLE_YEAR:
-        step = "results carry a wrong date; durations and ages are right all the same"
-        return Line("clock", "note", f"{words} cannot be right", step)
-    return Line("clock", "ok", words)
-
-
-def _size(number: int) -> str:
-    return f"{number / (1 << 30):.1f} GB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MB"
+    line, config = configuration.examine(config_path)
+    yield from basis.examine(pack or config.model.pack)
+    yield line
+    yield from device.examine(config)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge.service.hosting import Hosting
     from edge.session import KeepCase
     from edge.status import Status
+    from edge.telemetry.telemetry import Telemetry
     from edge.trust import Trust
     from models.manifest import Pack
 
@@ -141,7 +142,7 @@ def run(
         click.echo(f"OK: {config_path or 'the defaults and flags'}")
         return 0
     _log_to_stderr(debug=debug)
-    return _ended(_run(config), threads_before)
+    return _ended(_run_alone(config), threads_before)
 
 
 def _ended(code: int, threads_before: set[threading.Thread]) -> int:
@@ -178,8 +179,22 @@ def _serve(config_path: Path | None, flags: dict[str, dict[str, Any]], *, debug:
     return serve(lambda: load_config(config_path, flags), config_path, _run)
 
 
-def _run(config: Config, hosting: Hosting | None = None, service_stop: Stop | None = None) -> int:
+def _run_alone(config: Config) -> int:
+    """One run in a terminal, with its figures."""
+    from edge.telemetry.telemetry import Telemetry
+
+    with Telemetry() as telemetry:
+        return _run(config, telemetry)
+
+
+def _run(
+    config: Config,
+    telemetry: Telemetry,
+    hosting: Hosting | None = None,
+    service_stop: Stop | None = None,
+) -> int:
     """Compose everything, run the loop, and give the exit code: the highest one wins."""
+    telemetry.follow(config.telemetry)
     pack = _checked_pack(config)
 
     # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.
@@ -215,7 +230,7 @@ def _run(config: Config, hosting: Hosting | None = None, service_stop: Stop | No
     from edge.tracking.followed import followed
     from edge.tracking.tracker import Tracker
 
-    health = Health(config.loop.health_every_s)
+    health = Health(config.loop.health_every_s, telemetry.meter)
     # Until the engines are open there is nothing to finish: a stop signal ends the program there.
     with contextlib.ExitStack() as stack:
         loading = hosting.loading("loading the models", LOAD_WITHIN_S) if hosting else None
@@ -255,13 +270,19 @@ def _run(config: Config, hosting: Hosting | None = None, service_stop: Stop | No
             parts.source_may_wait = True
             parts.watch = lambda probes: hosting.started(probes, status, stop)
             parts.notices = hosting.notices
-        summary = run_loop(
-            source,
-            followed(analyzer, Tracker(pack.classifier.manifest) if config.tracking.on else None),
-            parts,
-            stop=stop,
-            health=health,
-        )
+        telemetry.meter.runs(status)
+        try:
+            summary = run_loop(
+                source,
+                followed(
+                    analyzer, Tracker(pack.classifier.manifest) if config.tracking.on else None
+                ),
+                parts,
+                stop=stop,
+                health=health,
+            )
+        finally:
+            telemetry.meter.ended("the run is over")
     click.echo(summary, err=_are_results_on_stdout(config))
     reason = stop.reason
     return max(health.worst_exit_code, reason.exit_code if reason else 0)

@@ -26,6 +26,11 @@ TOLD_FOR_S = 60.0
 """How long a run says how the one before has ended."""
 
 
+def _nothing() -> object:
+    """Nothing that a run depends on is known."""
+    return None
+
+
 @dataclass
 class Hosting:
     """Passed to one run after another; see :mod:`edge.service.service`.
@@ -40,7 +45,7 @@ class Hosting:
 
     manager: Manager
     heart: Heart
-    depends_on: Callable[[], object]
+    depends_on: Callable[[], object] = _nothing
     engines: Path | None = None
     before: Failure | None = None
     _is_building: bool = field(default=False)

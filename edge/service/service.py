@@ -23,13 +23,14 @@ from edge.free_memory import give_back
 from edge.service.changes import signature
 from edge.service.heart import Heart
 from edge.service.hosting import Hosting
-from edge.service.last_end import Failure, LastEnd
+from edge.service.last_end import LastEnd
 from edge.service.manager import Manager
 from edge.service.remembered import remember, screens_told
 from edge.service.starts import count_start
 from edge.service.trouble import Trouble, screens_of
 from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
+from edge.telemetry.telemetry import Telemetry
 
 LOOK_AGAIN_S = 30.0
 """What keeps it from running is looked at again after this long, or when a file changes."""
@@ -38,7 +39,7 @@ UNFORESEEN_EXIT = 5
 
 _log = logging.getLogger("dermedge.service")
 
-Run = Callable[[Config, Hosting, Stop], int]
+Run = Callable[[Config, Telemetry, Hosting, Stop], int]
 """One run of the camera loop; returns its exit code, raises what keeps it from starting."""
 
 
@@ -58,9 +59,13 @@ def serve(load: Callable[[], Config], config_path: Path | None, run: Run) -> int
     before = last_end.begin()
     if before is not None:
         _log.warning("the run before did not end in order: %s", before.words)
-    with stop_on_signals(stop), Heart(manager, last_end.failed) as heart:
+    with (
+        stop_on_signals(stop),
+        Telemetry() as telemetry,
+        Heart(manager, last_end.failed) as heart,
+    ):
         _wait_for_turn(manager, heart, stop)
-        host = _Host(manager, heart, before, stop, state, config_path)
+        host = _Host(telemetry, Hosting(manager, heart, before=before), stop, state, config_path)
         code = 0
         while not stop.is_set and code == 0:
             code = host.turn(load, run)
@@ -78,15 +83,16 @@ class _Host:
 
     def __init__(
         self,
-        manager: Manager,
-        heart: Heart,
-        before: Failure | None,
+        telemetry: Telemetry,
+        hosting: Hosting,
         stop: Stop,
         state: Path,
         config_path: Path | None,
     ) -> None:
         self.words = ""
-        self._hosting = Hosting(manager, heart, self._seen, before=before)
+        self._telemetry = telemetry
+        self._hosting = hosting
+        hosting.depends_on = self._seen
         self._stop = stop
         self._state = state
         self._config_path = config_path
@@ -100,7 +106,7 @@ class _Host:
             self._config = load()
             remember(self._state, self._config.output.sinks)
             self._hosting.engines = _engines_of(self._config)
-            code = run(self._config, self._hosting, self._stop)
+            code = run(self._config, self._telemetry, self._hosting, self._stop)
             reason: DermedgeError = InputError(
                 "a source that goes on",
                 got=f"its end (exit code {code})",
@@ -128,6 +134,7 @@ class _Host:
 
     def _show(self, error: DermedgeError, seen: object) -> None:
         _log.error("not running: %s", error)
+        self._telemetry.meter.ended(str(error))
         manager = self._hosting.manager
         manager.ready()
         manager.status(f"not running: {error}")

@@ -89,6 +89,15 @@ class SinkGroup:
             for away in list(self._away)
         ]
 
+    def away(self) -> list[str]:
+        """Names of those that are not written."""
+        return [away.sink.name for away in list(self._away)]
+
+    def left_out(self) -> dict[str, int]:
+        """How many shots each was too slow for, by its name."""
+        every = (*self._running, *(away.sink for away in list(self._away)))
+        return {sink.name: getattr(sink, "dropped", 0) for sink in every}
+
     def _take_back(self) -> None:
         """Use sinks that could be opened again, and try those for which it is time."""
         for away in list(self._away):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,17 @@ from edge.sinks.background import BackgroundSink
 from edge.sinks.base import Sink
 from edge.status import Status
 from edge.stop import Stop
-from edge.uri import Kind, Uri, number, one_of, parse_uri, size_wh, whole_number
+from edge.uri import (
+    Kind,
+    Place,
+    Uri,
+    host_and_port,
+    number,
+    one_of,
+    parse_uri,
+    size_wh,
+    whole_number,
+)
 
 KINDS: Mapping[str, Kind] = {
     "window": Kind("window:?screen=WxH", {"screen": size_wh(64, 16384)}),
@@ -35,6 +44,8 @@ KINDS: Mapping[str, Kind] = {
 _WITHOUT_PATH = ("window", "headless")
 _SCREENS = ("window", "screen", "web")
 _WITH_OR_WITHOUT = ("screen", "web")
+
+WEB = Place("a web page written as web:HOST:PORT", "web:127.0.0.1:8080 or web:0.0.0.0:8080", 8080)
 
 _LIVE_FPS = 10.0
 """Highest rate of a live video."""
@@ -59,7 +70,7 @@ def parse_sink(text: str) -> Uri:
             next_step="add the path" if needs_path else "leave the path out",
         )
     if uri.kind == "web":
-        _host_and_port(uri.place)
+        host_and_port(uri.place, WEB)
     if uri.kind == "video" and Path(uri.place).suffix.lower() != ".webm":
         raise RequestError(
             "a video path that ends in .webm",
@@ -183,24 +194,11 @@ def _places_of(source_path: Path) -> frozenset[str]:
 def _web(uri: Uri, controls: Controls, status: Status, token: str) -> Screen:
     from edge.screens.web import LOOPBACK, WebScreen, new_token
 
-    host, port = _host_and_port(uri.place)
+    host, port = host_and_port(uri.place, WEB)
     # Nobody else can tell a token of this run; one of the configuration stays out of the log.
     generated = not token and host not in LOOPBACK
     token = new_token() if generated else token
     return WebScreen(controls, status, host=host, port=port, token=token, tell_token=generated)
-
-
-def _host_and_port(place: str) -> tuple[str, int]:
-    """``HOST:PORT``, either of which may be missing; an IPv6 address stands in brackets."""
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(\d{1,5}))?", place)
-    if match is None or not 0 <= int(match[2] or 0) <= 65535:
-        raise RequestError(
-            "a web page written as web:HOST:PORT",
-            got=repr(place),
-            next_step="write, for example, web:127.0.0.1:8080 or web:0.0.0.0:8080",
-        )
-    host = match[1].strip("[]") or "127.0.0.1"
-    return host, int(match[2]) if match[2] else 8080
 
 
 def _display(uri: Uri, controls: Controls, stop: Stop) -> Screen:

@@ -29,7 +29,7 @@ def test_the_package_and_its_command_line_are_light():
 
 
 def test_doctor_starts_where_opencv_is_broken():
-    names = "edge.commands.doctor, edge.compose"
+    names = "edge.doctor.basis, edge.compose"
     assert "cv2" not in loaded_by(f"import {names}")
 
 

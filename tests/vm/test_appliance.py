@@ -207,3 +207,24 @@ def test_requests_are_answered_by_units_with_more_rights(installed):
     machine.wait_for(f"test $(systemctl show -P MainPID nvargus-daemon) != {before}", within_s=20)
     machine.wait_for("test ! -e /run/dermedge/restart-camera-daemon", within_s=10)
     assert json.loads(machine.check("cat /opt/dermedge/choices.json"))["board"] == "pc"
+
+
+def test_the_doctor_looks_from_inside_the_unit(installed, row):
+    """dermedge doctor --service: the account, rights and environment of the service."""
+    machine = installed
+    said = machine.run("dermedge doctor --service --json")
+    lines = {line["name"]: line for line in json.loads(said.text)["lines"]}
+    assert said.code == 0, said.text
+    assert lines["account"]["found"] == "dermedge inside a service's sandbox"
+    assert lines["config"]["found"] == CONFIG
+    assert lines["engines"]["found"].startswith("/var/lib/dermedge/engines")
+    assert lines["cache"]["found"].startswith("/var/cache/dermedge")
+    assert lines["cases"]["state"] == "ok"
+    machine.check(f"sed -i 's:/var/lib/dermedge/cases:/srv/cases:' {CONFIG}")
+    said = machine.run("dermedge doctor --service")
+    assert said.code == 2 and "/srv/cases cannot be written" in said.text
+    machine.check("test -e /run/dermedge/starts.json")  # it takes nothing of the service away
+    machine.check(
+        "dermedge run --check-config --config "
+        "/opt/dermedge/current/share/dermedge/systemd/dermedge.toml"
+    )

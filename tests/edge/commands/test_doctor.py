@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 from engine_cards_for_tests import card_of, use
 
-from edge.commands import doctor
-from edge.commands.doctor import examine
+from edge.commands.doctor import doctor as command
+from edge.doctor import basis as doctor
+from edge.doctor.basis import examine
+from edge.doctor.line import Line
 from edge.engine_folder import ModelEngines
 from models.manifest import load_pack
 from models.offline import TELEMETRY_OFF
@@ -25,7 +27,7 @@ def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DERMEDGE_ENGINES", str(tmp_path / "engines"))
 
 
-def lines(pack: Path) -> dict[str, doctor.Line]:
+def lines(pack: Path) -> dict[str, Line]:
     return {line.name: line for line in examine(str(pack))}
 
 
@@ -182,5 +184,5 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 def test_a_pack_that_is_none_is_one_line(tmp_path: Path) -> None:
-    done = CliRunner().invoke(doctor.doctor, ["--pack", str(tmp_path)])
+    done = CliRunner().invoke(command, ["--pack", str(tmp_path)])
     assert "problem pack" in done.stdout and done.stdout.splitlines()[-1] == "problems: 1"

@@ -1,0 +1,1 @@
+"""Looks at what dermedge stands on: one line for each cause, with the way out."""

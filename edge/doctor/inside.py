@@ -1,0 +1,77 @@
+"""Looks from inside: with the account, rights and environment of ``dermedge.service``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edge.errors import InputError, RequestError
+
+UNIT = "dermedge.service"
+WITHIN_S = 300.0
+
+_NOT_OF_A_QUESTION = (
+    *("Type", "Exec", "Restart", "Watchdog", "Timeout", "NotifyAccess", "Standard", "TTY"),
+    # It would be taken away with the question.
+    *("RuntimeDirectory", "OOM"),
+)
+"""Beginnings of directives that are about the camera loop, and not about its surroundings."""
+
+
+def look_inside(arguments: Sequence[str]) -> int:
+    """Run ``dermedge doctor`` once as a unit with the properties of the service.
+
+    Args:
+        arguments: For it.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        RequestError: Not root, or the service is not installed.
+        InputError: systemd does not start it.
+    """
+    if os.geteuid() != 0:
+        raise RequestError("root", got="another user", next_step="run it with sudo")
+    properties = list(_properties(_unit_text()))
+    command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"]
+    for name, value in properties:
+        command += ["--property", f"{name}={value}"]
+    program = Path(sys.executable).with_name("dermedge")
+    command += ["--", str(program), "doctor", *arguments]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=WITHIN_S)
+    except FileNotFoundError as error:
+        raise InputError("systemd-run", got="no such program", next_step="see docs") from error
+    except subprocess.TimeoutExpired as error:
+        raise InputError(
+            f"an answer within {WITHIN_S:g} s", got="none", next_step="run dermedge doctor"
+        ) from error
+    return done.returncode
+
+
+def _unit_text() -> str:
+    done = subprocess.run(["systemctl", "cat", UNIT], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RequestError(
+            f"{UNIT} to be installed",
+            got="no such unit",
+            next_step="install it: docs/service.md; or leave out --service",
+        )
+    return done.stdout
+
+
+def _properties(text: str) -> Iterator[tuple[str, str]]:
+    """What a unit and its drop-ins say about the surroundings of their process, in order."""
+    section = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line
+        name, is_set, value = line.partition("=")
+        if section != "[Service]" or not is_set or line.startswith(("#", ";")):
+            continue
+        if not name.startswith(_NOT_OF_A_QUESTION):
+            yield name, value

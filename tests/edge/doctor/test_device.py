@@ -1,0 +1,125 @@
+"""One line for each cause, with the way out, for what a configuration needs on this device."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edge.board.state import BoardState
+from edge.commands.doctor import doctor
+from edge.config import Config
+from edge.doctor import device, inside
+from edge.doctor.line import Line
+from edge.errors import RequestError
+
+
+def lines(config: dict[str, object]) -> dict[str, Line]:
+    return {line.name: line for line in device.examine(Config.model_validate(config))}
+
+
+def test_json_says_the_same_as_the_lines(tiny_pack: Path, tmp_path: Path):
+    config = tmp_path / "c.toml"
+    config.write_text(f'[model]\npack = "{tiny_pack}"\n[cases]\nfolder = "{tmp_path}/cases"\n')
+    arguments = ["--config", str(config)]
+    text = CliRunner().invoke(doctor, arguments).output
+    content = json.loads(CliRunner().invoke(doctor, [*arguments, "--json"]).output)
+    assert content["schema"] == "dermedge.doctor/1" and content["problems"] == 0
+    assert [line["name"] for line in content["lines"]] == [
+        line[8:21].strip() for line in text.splitlines()[:-1]
+    ]
+    assert "cases" in {line["name"] for line in content["lines"]}
+
+
+def test_a_wrong_configuration_is_a_line(tmp_path: Path, tiny_pack: Path):
+    config = tmp_path / "c.toml"
+    config.write_text("[cases]\nfoldr = 1\n")
+    done = CliRunner().invoke(
+        doctor, ["--config", str(config), "--pack", str(tiny_pack)], standalone_mode=False
+    )
+    assert done.return_value == 2
+    assert "problem config" in done.output and "foldr" in done.output
+
+
+def test_no_camera_is_a_problem_where_one_is_configured():
+    found = lines({"source": {"uri": "v4l2:usb-1234:5678"}})["camera"]
+    assert found.state == "problem" and found.next_step
+
+
+def test_room_and_rights(tmp_path: Path):
+    config = {
+        "cases": {"folder": str(tmp_path / "cases"), "reserve_mb": 1},
+        "record": {"reserve_mb": 10_000_000},
+        "output": {"sinks": [f"record:{tmp_path}/rec?what=drawn"]},
+    }
+    found = lines(config)
+    assert found["cases"].state == "ok"
+    assert found["recordings"].state == "problem" and "are to be left" in found["recordings"].found
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        assert lines(config)["cases"].state == "problem"
+        tmp_path.chmod(0o700)
+
+
+def test_gstreamer_is_asked_where_it_is_needed():
+    assert "GStreamer" not in lines({"output": {"sinks": ["headless"]}})
+    found = lines({"output": {"sinks": ["screen:"]}})
+    assert found["GStreamer"].state in ("ok", "problem")
+    if found["GStreamer"].state == "problem":
+        assert "apt-get install" in found["GStreamer"].next_step
+    argus = lines({"source": {"uri": "argus:0"}})["GStreamer"]
+    assert argus.state == "problem" and "nvarguscamerasrc" in argus.found
+
+
+@pytest.mark.parametrize(
+    ("board", "state", "words"),
+    [
+        (BoardState("other", None), "ok", "an unknown board"),
+        (BoardState("jetson", "x", {"gpu": 91.0}), "problem", "hot: x; 91 °C (gpu)"),
+        (BoardState("jetson", "x", throttled=("over-current",)), "problem", "held back: over-c"),
+        (BoardState("jetson", "x", events={"over-current": 2}), "ok", "over-current 2 times"),
+    ],
+)
+def test_the_board(monkeypatch, board: BoardState, state: str, words: str):
+    monkeypatch.setattr(device, "read_board", lambda: board)
+    found = lines({})["board"]
+    assert found.state == state and words in found.found
+
+
+UNIT = """# /etc/systemd/system/dermedge.service
+[Unit]
+Description=x
+[Service]
+Type=notify
+ExecStart=/bin/x
+WatchdogSec=20
+User=dermedge
+RuntimeDirectory=dermedge
+Environment=A=b
+Environment=C=d e
+StandardInput=tty
+# /etc/systemd/system/dermedge.service.d/10-jetson.conf
+[Service]
+PrivateTmp=no
+; a comment=1
+[Install]
+WantedBy=x
+"""
+
+
+def test_surroundings_are_those_of_the_unit_with_its_drop_ins():
+    assert list(inside._properties(UNIT)) == [
+        ("User", "dermedge"),
+        ("Environment", "A=b"),
+        ("Environment", "C=d e"),
+        ("PrivateTmp", "no"),
+    ]
+
+
+def test_from_inside_only_as_root(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(RequestError, match="sudo"):
+        inside.look_inside([])
