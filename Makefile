@@ -12,14 +12,15 @@ DEBIAN := python3-venv libgl1 libglib2.0-0 libfribidi0 fonts-noto-core fonts-not
 # The tests' stand-ins for NVIDIA's libraries are compiled; the bindings themselves come as wheels.
 DEBIAN_TEST := gcc libc6-dev
 DEBIAN_PYCUDA := $(DEBIAN_TEST) g++
-# Virtual screens, a browser, GStreamer for the screen without a desktop, encoders.
+# Virtual screens, a browser, GStreamer for the screen without a desktop, encoders. Debian's
+# prometheus would start by itself, so that only MORE=prometheus brings it, for its test.
 DEBIAN_LIVE := $(DEBIAN_TEST) procps libdrm-dev linux-libc-dev xvfb chromium python3-gi gir1.2-gstreamer-1.0 \
 	gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-bad \
-	gstreamer1.0-plugins-ugly gstreamer1.0-tools ffmpeg prometheus
+	gstreamer1.0-plugins-ugly gstreamer1.0-tools ffmpeg $(MORE)
 GENUINE := .genuine/.ready
 
 .PHONY: help demo test check bench files test-train test-openvino test-pycuda test-build check-wheels \
-	contract-refresh test-live test-vm test-nspawn bundle system system-test system-live system-pycuda setup clean
+	contract-refresh test-live test-vm test-nspawn bundle system system-nspawn system-test system-live system-pycuda setup clean
 
 help:
 	@echo "make demo              set up, run the camera loop on the phantom camera, analyze one still: out/demo/"
@@ -101,7 +102,7 @@ test-vm: setup
 	$(BIN)/python -m tests.vm.build
 	DERMEDGE_VM_REPORT=docs/vm-report.md $(BIN)/python -m pytest -q -m 'vm or nspawn' tests/vm
 
-test-nspawn: setup
+test-nspawn: setup system-nspawn
 	$(BIN)/python -m tests.vm.build small
 	$(BIN)/python -m pytest -q -m nspawn tests/vm
 
@@ -148,8 +149,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # Root installs what is missing; anybody else is told the one line to type. Never sudo.
 system-test: DEBIAN += $(DEBIAN_TEST)
 system-pycuda: DEBIAN += $(DEBIAN_PYCUDA)
+system-nspawn: DEBIAN += mmdebstrap systemd-container e2fsprogs
 system-live: DEBIAN += $(DEBIAN_LIVE)
-system system-test system-live system-pycuda:
+system system-test system-live system-pycuda system-nspawn:
 	@command -v dpkg-query >/dev/null || exit 0; missing=""; \
 	for package in $(DEBIAN); do \
 		if [ $$package = python3-venv ] && $(PYTHON) -c 'import ensurepip' 2>/dev/null; then continue; fi; \

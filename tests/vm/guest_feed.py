@@ -1,6 +1,6 @@
 """Plays the phantom camera into v4l2loopback as YUYV at 30 frames per second: for a guest, as root.
 
-    python guest_feed.py SEED FILE
+    python guest_feed.py SEED FILE [NODE]
 
 FILE holds one word: ``live``, ``freeze`` (the last picture again and again), ``black`` or ``stop``.
 """
@@ -32,9 +32,9 @@ def yuyv(rgb: np.ndarray) -> bytes:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_YUY2).tobytes()
 
 
-def opened() -> Device:
+def opened(node: str) -> Device:
     width, height = SIZE_WH
-    device = Device(NODE)
+    device = Device(node)
     form = abi.Format(type=BUF_TYPE_VIDEO_OUTPUT)
     form.fmt.pix = abi.PixelFormat(
         width=width,
@@ -49,12 +49,12 @@ def opened() -> Device:
     return device
 
 
-def main(seed: int, wish: Path) -> None:
+def main(seed: int, wish: Path, node: str) -> None:
     camera = PhantomCamera(seed, SIZE_WH, FPS)
     forth = [yuyv(camera.frame(number).pixels) for number in range(PICTURES)]
     pictures = forth + forth[-2:0:-1]
     black = yuyv(np.zeros((SIZE_WH[1], SIZE_WH[0], 3), np.uint8))
-    device = opened()
+    device = opened(node)
     print("feeding", flush=True)
     number, due_s = 0, time.monotonic()
     while True:
@@ -69,4 +69,4 @@ def main(seed: int, wish: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3:] or [NODE])[0])

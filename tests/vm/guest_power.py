@@ -1,6 +1,7 @@
 """Cases and recordings under power cuts: written in one life of a guest, checked in the next.
 
-python3 guest_power.py write FOLDER [WIDTHxHEIGHT]   until the power is cut; says what is finished
+python3 guest_power.py write FOLDER [WIDTHxHEIGHT [CODEC]]   until the power is cut; says what is
+                                            finished
 python3 guest_power.py check FOLDER NAMES   every name in the file NAMES must be there, and open
 
 Beside them it writes files that nobody flushes ("loose"): a disk that loses none of those after a
@@ -28,9 +29,9 @@ from edge.recording.sink import RecordSink
 LOOSE = b"never flushed" * 100
 
 
-def write(folder: Path, size_wh: tuple[int, int]) -> None:
+def write(folder: Path, size_wh: tuple[int, int], codec: str) -> None:
     """Record in short segments, and save cases beside it."""
-    sink = RecordSink(folder / "recordings", reserve_bytes=0, segment_s=1.0)
+    sink = RecordSink(folder / "recordings", codec=codec, reserve_bytes=0, segment_s=1.0)
     sink.open()
     writer = CaseWriter(folder / "cases", reserve_bytes=0)
     writer.open()
@@ -87,5 +88,5 @@ def _is_whole(path: Path) -> bool:
 if __name__ == "__main__":
     if sys.argv[1] == "write":
         width, _, height = (sys.argv[3:] or ["640x480"])[0].partition("x")
-        write(Path(sys.argv[2]), (int(width), int(height)))
+        write(Path(sys.argv[2]), (int(width), int(height)), (sys.argv[4:] or ["auto"])[0])
     sys.exit(check(Path(sys.argv[2]), Path(sys.argv[3]).read_text().split()))

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,11 @@ from tests.vm.machine import SHARE, Machine, NoAnswerError, Said
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def why_not() -> str | None:
+def why_not(*, needs_program: bool = True) -> str | None:
     """What keeps containers from booting here; ``None``: they can."""
     if os.geteuid() != 0:
         return "not root"
-    if shutil.which("systemd-nspawn") is None:
+    if needs_program and shutil.which("systemd-nspawn") is None:
         return "no systemd-nspawn (Debian: systemd-container)"
     for tree in _trees():
         probe = tree / f"probe-{os.getpid()}"
@@ -213,3 +214,15 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+def main() -> int:
+    """Say what keeps containers from booting here; 0 where nothing does."""
+    reason = why_not(needs_program=False)  # that can be installed
+    if reason is not None:
+        print(reason)
+    return int(reason is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
+
+UNITS = ("systemd", "edge/appliance")
+"""A report that is older than these is no report of them."""
 
 
 @dataclass
@@ -69,3 +74,19 @@ def _processors() -> str:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=CHECKOUT)
     return done.stdout.strip()
+
+
+def why_old(path: Path) -> str | None:
+    """Why the report says nothing about the units that are here; ``None``: it does."""
+    found = re.search(r"^- commit: ([0-9a-f]+)$", path.read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        return f"{path} names no commit without changes"
+    for folder in UNITS:
+        changed = _git("diff", "--name-only", found[1], "HEAD", "--", folder)
+        if changed or not _git("cat-file", "-t", found[1]):
+            return f"{path} is of {found[1]}, before {changed or 'a commit that is not here'}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(why_old(CHECKOUT / "docs/vm-report.md"))

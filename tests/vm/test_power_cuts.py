@@ -59,7 +59,7 @@ def test_lost_and_torn_writes(qemu, wheel, row, tmp_path):
         put_code(machine, wheel)
         machine.check(f"mkdir -p {FOLDER} && mount {machine.disk(0)} {FOLDER}")
         machine.run(
-            f"{SCRIPT} write {FOLDER} 160x120",
+            f"{SCRIPT} write {FOLDER} 160x120 mjpeg",
             cut_after_s=150,
             hear=lambda text: heard.extend((name, log.stat().st_size) for name in _done(text)),
         )

@@ -1,0 +1,217 @@
+"""Versions side by side: nothing half made is ever in use, and there is always a way back."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edge.appliance import steps, system, versions
+from edge.appliance.board import board_of, extras_of
+from edge.appliance.layout import Layout
+from edge.appliance.package import Package, from_wheels
+from edge.errors import InputError, RequestError
+
+
+class Made(Package):
+    """A package whose installation writes one file, or fails."""
+
+    fails = False
+    count = 0
+
+    def install(self, python: Path, extras) -> None:
+        type(self).count += 1
+        if self.fails:
+            raise InputError("pip to install the package", got="no room", next_step="free some")
+        (python.parent / "dermedge").write_text("#!/bin/sh\n")
+
+
+def wheel(folder: Path, version: str = "1.0", content: str = "x") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"dermedge-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("edge/a.py", content)
+    return path
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch) -> Layout:
+    monkeypatch.setattr(versions, "_prove", lambda _: None)
+    monkeypatch.setattr(Made, "count", 0)
+    monkeypatch.setattr(Made, "fails", False)
+    made = Layout(tmp_path / "root")
+    made.versions.mkdir(parents=True)
+    return made
+
+
+def made(tmp_path: Path, content: str) -> Made:
+    folder = tmp_path / content
+    (folder / "pip-25-py3-none-any.whl").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "pip-25-py3-none-any.whl").write_bytes(b"")
+    return Made(wheel(folder, content=content), folder, None)
+
+
+def test_the_same_content_has_the_same_name(tmp_path: Path):
+    one, same = Made(wheel(tmp_path / "a"), None, None), Made(wheel(tmp_path / "b"), None, None)
+    other = Made(wheel(tmp_path / "c", content="y"), None, None)
+    assert one.version_id == same.version_id != other.version_id
+    assert one.version_id.startswith("1.0-")
+    (tmp_path / "d").mkdir()
+    broken = tmp_path / "d/dermedge-1.0-py3-none-any.whl"
+    broken.write_bytes(b"no zip")
+    with pytest.raises(InputError, match="a wheel in"):
+        _ = Made(broken, None, None).version_id
+
+
+def test_made_once_switched_to_and_back(layout: Layout, tmp_path: Path):
+    first, is_new = versions.make(layout, made(tmp_path, "one"), ("web",))
+    assert is_new and versions.make(layout, made(tmp_path, "one"), ("web",)) == (first, False)
+    assert Made.count == 1
+    versions.switch(layout, first)
+    assert versions.in_use(layout) == first and versions.before(layout) is None
+    with pytest.raises(RequestError, match="a version before this one"):
+        versions.back(layout)
+    second, _ = versions.make(layout, made(tmp_path, "two"), ("web",))
+    third, _ = versions.make(layout, made(tmp_path, "three"), ("web",))
+    for version in (second, third):
+        versions.switch(layout, version)
+    assert (versions.in_use(layout), versions.back(layout)) == (third, second)
+    assert versions.prune(layout) == [first.name]
+    versions.switch(layout, versions.back(layout))
+    assert (versions.in_use(layout), versions.before(layout)) == (second, third)
+    assert not os.readlink(layout.current).startswith("/")  # whole when mounted elsewhere
+
+
+def test_what_an_interruption_leaves_is_made_anew(layout: Layout, tmp_path: Path):
+    package = made(tmp_path, "one")
+    folder, _ = versions.make(layout, package, ())
+    (folder / versions._COMPLETE).unlink()  # as if it had ended before
+    (folder / "half").write_text("x")
+    layout.current.symlink_to(folder)
+    assert versions.in_use(layout) is None
+    assert versions.make(layout, package, ()) == (folder, True)
+    assert not (folder / "half").exists()
+
+
+def test_one_that_fails_leaves_nothing_and_the_other_in_use(layout: Layout, tmp_path: Path):
+    first, _ = versions.make(layout, made(tmp_path, "one"), ())
+    versions.switch(layout, first)
+    Made.fails = True
+    with pytest.raises(InputError, match="no room"):
+        versions.make(layout, made(tmp_path, "two"), ())
+    assert versions.in_use(layout) == first and list(layout.versions.iterdir()) == [first]
+
+
+def test_other_extras_of_the_version_in_use_never_take_it_away(layout: Layout, tmp_path: Path):
+    first, _ = versions.make(layout, made(tmp_path, "one"), ())
+    versions.switch(layout, first)
+    Made.fails = True
+    with pytest.raises(InputError):
+        versions.make(layout, made(tmp_path, "one"), ("web",))
+    assert (first / "bin/dermedge").exists()
+
+
+# --- what is to be installed ----------------------------------------------------------------------
+
+
+def test_a_folder_of_wheels(tmp_path: Path):
+    with pytest.raises(RequestError, match="exactly one file.*got none"):
+        from_wheels(tmp_path, None)
+    path = wheel(tmp_path)
+    (tmp_path / "constraints.txt").write_text("numpy==2\n")
+    package = from_wheels(tmp_path, None)
+    assert package.wheel == path and package.constraints == tmp_path / "constraints.txt"
+    assert not package.brings_pip and not package.has("pycuda")
+    (tmp_path / "pip-25.0-py3-none-any.whl").write_bytes(b"")
+    (tmp_path / "pycuda-2025-cp310-linux_aarch64.whl").write_bytes(b"")
+    assert package.brings_pip and package.has("pycuda")
+    wheel(tmp_path, "2.0")
+    with pytest.raises(RequestError, match="exactly one"):
+        from_wheels(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "board"),
+    [
+        (b"NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0", "jetson"),
+        (b"Raspberry Pi 5 Model B Rev 1.0\0", "pi"),
+        (b"Some other board\0", "pc"),
+        (None, "pc"),
+    ],
+)
+def test_the_board_is_recognised(tmp_path: Path, model: bytes | None, board: str):
+    if model is not None:
+        (tmp_path / "proc/device-tree").mkdir(parents=True)
+        (tmp_path / "proc/device-tree/model").write_bytes(model)
+    assert board_of(tmp_path) == board
+
+
+def test_a_jetson_without_pycuda_in_its_bundle_takes_cuda_python(tmp_path: Path):
+    package = from_wheels(wheel(tmp_path).parent, None)
+    assert extras_of("jetson", package) == ("cuda", "web")
+    (tmp_path / "pycuda-2025-cp310-linux_aarch64.whl").write_bytes(b"")
+    assert extras_of("jetson", package) == ("jetson", "web")
+    assert extras_of("pi", package) == ("pi", "web")
+
+
+# --- taking off -----------------------------------------------------------------------------------
+
+
+def test_only_what_was_recorded_is_left(tmp_path: Path):
+    layout = Layout(tmp_path)
+    for name in ("cases/K7M2", "recordings", "engines/net", "telemetry"):
+        (layout.state / name).mkdir(parents=True)
+    (layout.state / "cases/K7M2/case.json").write_text("{}")
+    (layout.state / "running.json").write_text("{}")
+    assert steps._empty_state(layout) == "cases"
+    assert [path.name for path in layout.state.iterdir()] == ["cases"]
+    (layout.state / "cases/K7M2/case.json").unlink()
+    (layout.state / "cases/K7M2").rmdir()
+    assert steps._empty_state(layout) == "" and not layout.state.exists()
+
+
+def test_another_programs_command_is_left(tmp_path: Path):
+    layout, said = Layout(tmp_path), []
+    layout.commands.mkdir(parents=True)
+    (layout.commands / "dermedge").write_text("mine")
+    steps._link_commands(layout, said.append)
+    assert (layout.commands / "dermedge").read_text() == "mine"
+    assert any("another program's" in line for line in said)
+    assert os.readlink(layout.commands / "dermedge-convert").startswith("/opt/dermedge/current/")
+    said.clear()
+    steps._link_commands(layout, said.append)
+    assert len(said) == 1  # the same again, and nothing else
+
+
+def test_one_at_a_time(tmp_path: Path):
+    with steps._alone(Layout(tmp_path)):
+        with pytest.raises(InputError, match="another installation"):
+            with steps._alone(Layout(tmp_path)):
+                raise AssertionError("both")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_without_rights_it_says_so():
+    with pytest.raises(RequestError, match="sudo"):
+        steps.uninstall(Layout(Path("/")), print)
+
+
+# --- programs of the system -----------------------------------------------------------------------
+
+
+def test_a_program_that_fails_is_told_with_its_last_words():
+    with pytest.raises(InputError, match="sh to say it.*got last words"):
+        system.run(["sh", "-c", "echo first; echo last words >&2; exit 3"], purpose="say it")
+    with pytest.raises(InputError, match="no no-such-program on this system"):
+        system.run(["no-such-program"])
+    with pytest.raises(InputError, match="no end after 0.1 s"):
+        system.run(["sleep", "5"], within_s=0.1)
+
+
+def test_a_masked_unit_stays_masked(tmp_path: Path):
+    (tmp_path / "dermedge.service").symlink_to("/dev/null")
+    assert not system.write(tmp_path / "dermedge.service", b"x")
+    assert os.readlink(tmp_path / "dermedge.service") == "/dev/null"
+    assert system.write(tmp_path / "other", b"x") and not system.write(tmp_path / "other", b"x")

@@ -1,0 +1,345 @@
+"""Faults done to the whole service for real: what the user sees, how long it takes, what is lost.
+
+One User-Mode Linux with dermedge.service, the released pack, a camera on v4l2loopback, a display on
+vkms, recording and cases; each test leaves it as it found it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm.conftest import CODE, PYTHON, cuts, put_code
+from tests.vm.machine import ext4_disk
+from tests.vm.test_live_picture import WISH
+from tests.vm.uml import UmlMachine
+
+pytestmark = pytest.mark.vm
+
+PAGE = "http://127.0.0.1:8080"
+CONFIG = "/etc/dermedge/dermedge.toml"
+CONFIGURED = """[source]
+uri = "v4l2:"
+[output]
+sinks = ["screen:", "web:", "record:/var/lib/dermedge/recordings"]
+[cases]
+folder = "/var/lib/dermedge/cases"
+reserve_mb = 16
+[record]
+reserve_mb = 16
+[recovery]
+requests = "/run/dermedge"
+[telemetry]
+listen = "127.0.0.1:9155"
+folder = "/var/lib/dermedge/telemetry"
+"""
+PLACE = f"""{PYTHON} - <<'END'
+from pathlib import Path
+from edge.appliance.files import Choices, place
+from edge.appliance.layout import Layout
+place(Layout(Path("/")), Path("/opt/dermedge/share/dermedge/systemd"), Choices("pc", False, ()))
+END"""
+SEED = 5
+ABSENT_S = float(os.environ.get("DERMEDGE_VM_ABSENT_S") or 1800.0)
+
+
+class Device:
+    """A machine with the service on it."""
+
+    def __init__(self, machine: UmlMachine) -> None:
+        self.machine = machine
+        self.check, self.run, self.wait_for = machine.check, machine.run, machine.wait_for
+
+    def install(self, wheel: Path) -> None:
+        """The version in use is the environment that the image has; the installer itself is tested
+        in a container."""
+        put_code(self.machine, wheel)
+        self.check(f"ln -sfn /opt/dermedge /opt/dermedge/current\n{PLACE}")
+        self.check("systemd-sysusers && systemd-tmpfiles --create dermedge.conf")
+        self.check(f"mkdir -p /etc/dermedge && cat > {CONFIG} <<'END'\n{CONFIGURED}END")
+        unit = (
+            "[Unit]\\nBefore=dermedge.service\\n[Service]\\n"
+            f"ExecStartPre=/sbin/modprobe v4l2loopback devices=1 video_nr=0 exclusive_caps=1\\n"
+            f"ExecStartPre=/sbin/modprobe vkms\\n"
+            f"ExecStartPre=/bin/sh -c 'echo live > {WISH}'\\n"
+            f"ExecStart={PYTHON} {CODE}/tests/vm/guest_feed.py 7 {WISH}\\n"
+            "[Install]\\nWantedBy=multi-user.target\\n"
+        )
+        self.check(
+            f'printf "{unit}" > /etc/systemd/system/feed.service && systemctl daemon-reload && '
+            "systemctl enable -q feed dermedge.target dermedge.service && "
+            "systemctl start feed dermedge.target && sync"
+        )
+
+    def live(self, within_s: float = 180.0) -> float:
+        """Seconds until the page says that the picture is live."""
+        return self.wait_for(f"curl -sf -m 2 {PAGE}/healthz", within_s=within_s)
+
+    def not_live(self, within_s: float = 30.0) -> float:
+        return self.wait_for(f"! curl -sf -m 2 {PAGE}/healthz", within_s=within_s)
+
+    def said(self) -> str:
+        """What the person sees besides the picture."""
+        return self.check(f"curl -s '{PAGE}/live?after=-1' | head -c 3000 | tr -cd '[:print:]'")
+
+    def press(self) -> None:
+        self.check(f"curl -sf -X POST -H 'X-Dermedge: 1' {PAGE}/wish/shutter")
+
+    def pid(self) -> str:
+        return self.check("systemctl show -P MainPID dermedge.service").strip()
+
+    def log(self) -> str:
+        return self.check("journalctl -u dermedge -b --no-pager -o cat")
+
+
+@pytest.fixture(scope="module")
+def shared(pieces, wheel, tmp_path_factory) -> Iterator[Device]:
+    if not pieces.uml_kernel.exists():
+        pytest.skip(f"no {pieces.uml_kernel}: make test-vm builds it")
+    with ext4_disk(tmp_path_factory.mktemp("disk"), "state", 400) as disk:
+        with UmlMachine(pieces, memory_mib=2500, disks=[disk]) as machine:
+            machine.boot()
+            device = Device(machine)
+            # What is recorded lies on a disk of its own, small enough to be filled.
+            device.check(
+                f"echo '{machine.disk(0)} /var/lib/dermedge ext4 defaults,nofail 0 2' >> "
+                "/etc/fstab && mkdir -p /var/lib/dermedge && mount /var/lib/dermedge"
+            )
+            device.install(wheel)
+            device.live()
+            yield device
+
+
+@pytest.fixture
+def device(shared: Device, row) -> Device:
+    """The device, live, before each fault."""
+    row.where = "uml"
+    if not shared.machine.is_running:
+        shared.machine.boot()
+    shared.run("systemctl reset-failed; rm -f /run/dermedge/starts.json")
+    shared.live()
+    return shared
+
+
+def figures(seconds: list[float]) -> str:
+    return (
+        f"{len(seconds)} times, median {statistics.median(seconds):.1f} s, worst "
+        f"{max(seconds):.1f} s"
+    )
+
+
+def test_boot(device, row):
+    """Power on to the first live picture with results."""
+    spent = []
+    for _ in range(3):
+        device.machine.power_off()
+        began_s = time.monotonic()
+        device.machine.boot()
+        device.live()
+        spent.append(time.monotonic() - began_s)
+    row.figures.append(figures(spent))
+    assert json.loads(device.check(f"curl -sf {PAGE}/result.json"))["status"] in (
+        "ok",
+        "nothing_found",
+    )
+
+
+def test_killed(device, row):
+    """kill -9: started again, says so, loses nothing that was closed."""
+    spent = []
+    for _ in range(5):
+        device.run("rm -f /run/dermedge/starts.json")
+        device.check("systemctl kill -s KILL dermedge.service")
+        device.not_live()
+        spent.append(device.live())
+    row.figures.append(figures(spent))
+    assert "Started again: it was killed, or ran out of memory" in device.said()
+
+
+def test_stopped_by_a_signal(device, row):
+    """SIGSTOP: the watchdog fires, stacks are in the journal, the next start tells."""
+    pid = device.pid()
+    device.check("systemctl kill -s STOP dermedge.service")
+    began_s = time.monotonic()
+    device.wait_for(f"test $(systemctl show -P MainPID dermedge.service) != {pid}", within_s=90)
+    device.live()
+    row.figures.append(f"live again after {time.monotonic() - began_s:.1f} s")
+    log = device.log()
+    assert "Watchdog timeout" in device.check("journalctl -b --no-pager -o cat -u dermedge")
+    assert "most recent call first" in log
+    assert "Started again: " in device.said()
+
+
+def test_camera_unplugged_and_back_on_another_node(device, row):
+    """The camera goes and comes back as /dev/video3: the same process, a live picture."""
+    pid, spent = device.pid(), []
+    for node in (3, 0):
+        device.check("systemctl stop feed")
+        device.wait_for("modprobe -r v4l2loopback", within_s=30)
+        device.not_live()
+        said = device.said()
+        assert "NO LIVE IMAGE" in said or '"dead": "' in said, said
+        device.check(
+            f"modprobe v4l2loopback devices=1 video_nr={node} exclusive_caps=1 && "
+            f"echo live > {WISH} && systemd-run --quiet --unit=feed-again{node} "
+            f"{PYTHON} {CODE}/tests/vm/guest_feed.py 7 {WISH} /dev/video{node}"
+        )
+        device.wait_for(f"v4l2-ctl -d /dev/video{node} --list-formats | grep -q YUYV", within_s=60)
+        spent.append(device.live())
+        device.check(f"systemctl stop feed-again{node}; systemctl reset-failed")
+        if node:
+            device.wait_for("modprobe -r v4l2loopback", within_s=30)
+            device.check("modprobe v4l2loopback devices=1 video_nr=0 exclusive_caps=1")
+        device.check("systemctl start feed")
+        device.live()
+    assert device.pid() == pid
+    row.figures.append(f"live after it is back: {figures(spent)}")
+
+
+def test_camera_absent_for_long(device, row):
+    """No camera for half an hour, then plugged in: the same process, a live picture."""
+    pid = device.pid()
+    device.check("systemctl stop feed")
+    device.wait_for("modprobe -r v4l2loopback", within_s=30)
+    device.not_live()
+    time.sleep(ABSENT_S)
+    words = device.said()
+    assert "Camera away for" in words, words
+    if ABSENT_S > 320:
+        assert "restart the device" in words
+    device.check("systemctl start feed")
+    row.figures.append(f"away for {ABSENT_S:.0f} s, live {device.live():.1f} s after its plug")
+    assert device.pid() == pid
+
+
+def test_display_gone_and_back(device, row):
+    """The display is unplugged and plugged in: the analysis goes on, the picture comes back."""
+    status = "/sys/class/drm/card0-Virtual-1/status"
+    pid = device.pid()
+    device.wait_for("journalctl -u dermedge -b -o cat | grep -q 'Virtual-1'", within_s=60)
+    device.check(f"echo off > {status}")
+    device.wait_for("journalctl -u dermedge -b -o cat -n 40 | grep -qi 'screen.*away\\|screen:.*'")
+    time.sleep(12.0)
+    device.live(within_s=5)
+    device.check(f"echo on > {status}")
+    began = device.check("journalctl -u dermedge -b -o cat | grep -c 'screen' || true")
+    row.figures.append(f"{began.strip()} lines about screens in the log")
+    assert device.pid() == pid
+    device.live()
+
+
+def test_disk_full(device, row):
+    """The disk is filled: analysis and picture go on, words say what is not written; then it is."""
+    pid = device.pid()
+    device.check("fallocate -l $(($(df --output=avail -B1 /var/lib/dermedge | tail -1) - 65536)) "
+                 "/var/lib/dermedge/full; sync")  # fmt: skip
+    device.wait_for(
+        f"curl -s '{PAGE}/live?after=-1' | head -c 3000 | grep -aq 'NOT WRITTEN'", within_s=120
+    )
+    device.press()
+    device.wait_for(
+        f"curl -s '{PAGE}/live?after=-1' | head -c 3000 | grep -aq 'NOT SAVED'", within_s=60
+    )
+    device.press()
+    device.check("rm /var/lib/dermedge/full")
+    row.figures.append(f"written again {device.live():.1f} s after there was room")
+    assert device.pid() == pid
+    broken = device.check(f"{PYTHON} {CODE}/tests/vm/guest_state.py /var/lib/dermedge")
+    row.figures.append(broken.strip())
+
+
+def test_memory_limit(device, row):
+    """The kernel's memory killer takes it: started again, later each time, and says so."""
+    device.check("systemctl set-property --runtime dermedge.service MemoryMax=150M")
+    device.wait_for(
+        "journalctl -b -o cat -u dermedge | grep -q 'out of memory\\|oom-kill'", within_s=120
+    )
+    device.check("systemctl set-property --runtime dermedge.service MemoryMax=infinity")
+    row.figures.append(f"live {device.live():.1f} s after there was memory again")
+    assert "it was killed, or ran out of memory" in device.log()
+
+
+def test_wall_clock_jumps(device, row):
+    """1970 and back: nothing stops, nothing is restarted, ages stay true."""
+    pid = device.pid()
+    now = device.check("date +%s").strip()
+    for at in ("1000000", now):
+        device.check(f"date -s @{at}")
+        time.sleep(3.0)
+        device.live(within_s=5)
+        health = json.loads(
+            device.check(f"curl -s '{PAGE}/live?after=-1' | head -c 9000 | "
+                         f"{PYTHON} -c 'import sys, json, struct; b = sys.stdin.buffer.read(); "
+                         "n, = struct.unpack(\"<I\", b[:4]); print(b[4:4 + n].decode())'")
+        )["health"]  # fmt: skip
+        assert float(health["frame age"].split()[0]) < 2000.0, health
+    assert device.pid() == pid
+    row.figures.append("no restart")
+
+
+def test_pack_broken_between_two_starts(device, row):
+    """A damaged model: the reason is shown; mended, it runs again by itself."""
+    device.check(
+        "cp -r /opt/dermedge/lib/python3*/site-packages/models/packs/reference "
+        "/var/lib/dermedge/pack && "
+        f"cp {CONFIG} /tmp/c && printf '[model]\\npack = \"/var/lib/dermedge/pack\"\\n' >> {CONFIG}"
+        " && cd /var/lib/dermedge/pack && onnx=$(find . -name '*.onnx' | head -1) && "
+        "cp $onnx /tmp/onnx && printf x | dd of=$onnx bs=1 seek=5000 conv=notrunc status=none && "
+        "systemctl restart dermedge"
+    )
+    device.wait_for("systemctl show -P StatusText dermedge | grep -q 'not running'", within_s=60)
+    words = device.said()
+    assert "sha256" in words or "sha256" in device.log()
+    device.check("cd /var/lib/dermedge/pack && cp /tmp/onnx $(find . -name '*.onnx' | head -1)")
+    row.figures.append(f"live {device.live():.1f} s after it was mended")
+    device.check(
+        f"cp /tmp/c {CONFIG} && systemctl restart dermedge && rm -r /var/lib/dermedge/pack"
+    )
+    device.live()
+
+
+def test_power_cuts_of_the_whole_service(device, row):
+    """Cuts at random moments while it records and cases are saved: what was closed is there."""
+    chance, number, spent = random.Random(SEED), cuts(8), []
+    known: set[str] = set()
+    look = f"{PYTHON} {CODE}/tests/vm/guest_state.py /var/lib/dermedge"
+    for _ in range(number):
+        device.press()
+        device.wait_for("ls -d /var/lib/dermedge/cases/*/ | grep -q .", within_s=30)
+        device.press()
+        device.run(
+            f"while :; do curl -s -X POST -H 'X-Dermedge: 1' {PAGE}/wish/shutter; sleep 1.5; done",
+            cut_after_s=chance.uniform(2.0, 12.0),
+        )
+        began_s = time.monotonic()
+        device.machine.boot()
+        device.live()
+        spent.append(time.monotonic() - began_s)
+        said = json.loads(device.check(look).splitlines()[-1])
+        assert not said["broken"] and not said["left"], said
+        assert known <= set(said["names"]), known - set(said["names"])
+        known = set(said["names"])
+    row.figures.append(f"{number} cuts, {len(known)} cases and segments, none lost or broken")
+    row.figures.append(f"power on to live: {figures(spent)}")
+
+
+def test_read_only_root(device, row):
+    """A root file system that cannot be written: the picture is live all the same."""
+    device.machine.power_off()
+    device.machine.read_only_root = True
+    try:
+        device.machine.boot()
+        row.figures.append(f"live {device.live():.1f} s after the boot")
+        assert device.run("touch /root/x").code != 0
+    finally:
+        device.machine.cut()
+        device.machine.read_only_root = False
+        device.machine.boot()
+    device.live()
