@@ -107,13 +107,13 @@ test-nspawn: setup system-nspawn
 	$(BIN)/python -m pytest -q -m nspawn tests/vm
 
 # Everything that a device needs to install dermedge without a network, in one file:
-#   make bundle                                                    for a machine like this one
-#   make bundle EXTRAS=pi,web FOR="--python-version 3.13 --platform manylinux_2_28_aarch64"
-#   make bundle EXTRAS=cuda,web CONSTRAINTS=docs/constraints/jetpack-6.txt \
-#       FOR="--python-version 3.10 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64"
+#   make bundle                                              for a machine like this one
+#   make bundle ARCH=aarch64 PY=3.13 EXTRAS=pi,web           for a Raspberry Pi
+#   make bundle ARCH=aarch64 PY=3.10 EXTRAS=cuda,web CONSTRAINTS=docs/constraints/jetpack-6.txt
 EXTRAS ?= desktop,web
 CONSTRAINTS ?= constraints.txt
-FOR ?=
+GLIBCS := manylinux_2_34 manylinux_2_31 manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_17 manylinux2014
+FOR = $(if $(ARCH),--implementation cp --python-version $(PY) $(foreach glibc,$(GLIBCS),--platform $(glibc)_$(ARCH)))
 BUNDLE := dist/dermedge-bundle
 bundle: setup
 	@rm -rf build $(BUNDLE) $(BUNDLE).tar.gz && mkdir -p $(BUNDLE)/wheels

@@ -13,6 +13,9 @@ from edge.errors import InputError
 Board = Literal["jetson", "pi", "pc"]
 BOARDS: tuple[Board, ...] = ("jetson", "pi", "pc")
 
+MAIN_UNIT = "dermedge.service"
+"""Without it there is no installation."""
+
 UNITS = (
     "dermedge.target",
     "dermedge.service",
@@ -64,10 +67,16 @@ def place(layout: Layout, source: Path, choices: Choices) -> list[Path]:
     Raises:
         InputError: Something cannot be read or written.
     """
-    wanted = {layout.units / name: _read(source / name) for name in UNITS}
-    wanted |= {layout.root / to: _read(source / name) for name, to in _SYSTEM.items()}
-    wanted |= {path: _read(source / "drop-ins" / name) for path, name in _drop_ins(layout, choices)}
-    removed = [path for path in _all_drop_ins(layout) if path not in wanted and path.exists()]
+    needed = [(layout.units / name, source / name) for name in UNITS]
+    needed += [(layout.root / to, source / name) for name, to in _SYSTEM.items()]
+    needed += [(path, source / "drop-ins" / name) for path, name in _drop_ins(layout, choices)]
+    # Another version, as of a rollback, may not have all of them.
+    wanted = {
+        path: _read(origin)
+        for path, origin in needed
+        if origin.name == MAIN_UNIT or origin.exists()
+    }
+    removed = [path for path in placed(layout) if path not in wanted and not path.is_symlink()]
     for path in removed:
         path.unlink()
     return [path for path, content in wanted.items() if write(path, content)] + removed

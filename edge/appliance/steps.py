@@ -149,8 +149,10 @@ def _take_into_use(layout: Layout, version: Path, choices: Choices, say: Say) ->
     _link_commands(layout, say)
     _make_account(layout)
     services.reload()
-    services.enable(ENABLED)
-    services.enable((CAMERA_DAEMON,), wanted=choices.board == "jetson")
+    there = [name for name in UNITS if (layout.units / name).exists()]
+    services.enable([name for name in ENABLED if name in there])
+    if CAMERA_DAEMON in there:
+        services.enable((CAMERA_DAEMON,), wanted=choices.board == "jetson")
     say(f"in use: {version.name}")
     services.restart(say)
 

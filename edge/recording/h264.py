@@ -33,7 +33,7 @@ KEY_PICTURE_EVERY = 30
 """What is left of a stream can be played from the next of these on."""
 
 QUALITY_CRF = 20
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 6.0
 """An encoder that takes no picture for this long hangs."""
 
 FINISH_WITHIN_S = 3.0

@@ -13,7 +13,7 @@ from edge.errors import InputError
 from edge.gstreamer import load_gstreamer
 from edge.screens.connector import Connector, find_connector
 
-SHOWN_WITHIN_S = 0.5
+SHOWN_WITHIN_S = 2.0
 """A display that has not taken a picture after this long is away."""
 
 _NEXT = "see docs/cameras-and-screens.md"

@@ -13,6 +13,7 @@ import pytest
 from edge.appliance.files import BOARDS, CAMERA_DAEMON, ENABLED, UNITS, Choices, place
 from edge.appliance.layout import Layout
 from edge.config import load_config
+from edge.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "systemd"
@@ -112,6 +113,23 @@ def test_each_board_gets_its_drop_ins_and_loses_those_of_another(
     wanted |= {"dermedge.service.d/20-kiosk.conf"} if kiosk else set()
     assert there == wanted
     assert place(layout, FOLDER, Choices(board, kiosk, ())) == []  # once more: nothing
+
+
+def test_a_version_without_some_units_can_be_gone_back_to(tmp_path: Path):
+    layout = Layout(tmp_path / "root")
+    place(layout, FOLDER, Choices("jetson", True, ()))
+    earlier = tmp_path / "earlier"
+    shutil.copytree(FOLDER, earlier)
+    for name in ("dermedge-reboot.path", "dermedge-reboot.service", "udev.rules"):
+        (earlier / name).unlink()
+    shutil.rmtree(earlier / "drop-ins")
+    place(layout, earlier, Choices("jetson", True, ()))
+    assert not (layout.units / "dermedge-reboot.path").exists()
+    assert not list(layout.units.rglob("*.conf"))
+    assert (layout.units / "dermedge.service").exists()
+    (earlier / "dermedge.service").unlink()
+    with pytest.raises(InputError, match="dermedge.service of dermedge's installation"):
+        place(layout, earlier, Choices("jetson", True, ()))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")

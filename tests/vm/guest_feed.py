@@ -1,6 +1,6 @@
-"""Plays the phantom camera into v4l2loopback as YUYV at 30 frames per second: for a guest, as root.
+"""Plays the phantom camera into v4l2loopback as YUYV: for a guest, as root.
 
-    python guest_feed.py SEED FILE [NODE]
+    python guest_feed.py SEED FILE [NODE [WIDTHxHEIGHT@FPS]]
 
 FILE holds one word: ``live``, ``freeze`` (the last picture again and again), ``black`` or ``stop``.
 """
@@ -22,9 +22,8 @@ from edge.sources.v4l2_device import Device
 from models.phantom import PhantomCamera
 
 NODE = "/dev/video0"
-SIZE_WH = (1280, 720)
-FPS = 30.0
-PICTURES = 120
+HOW = "1280x720@30"
+PICTURES = 60
 BUF_TYPE_VIDEO_OUTPUT = 2
 
 
@@ -32,8 +31,8 @@ def yuyv(rgb: np.ndarray) -> bytes:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_YUY2).tobytes()
 
 
-def opened(node: str) -> Device:
-    width, height = SIZE_WH
+def opened(node: str, size_wh: tuple[int, int]) -> Device:
+    width, height = size_wh
     device = Device(node)
     form = abi.Format(type=BUF_TYPE_VIDEO_OUTPUT)
     form.fmt.pix = abi.PixelFormat(
@@ -49,12 +48,26 @@ def opened(node: str) -> Device:
     return device
 
 
-def main(seed: int, wish: Path, node: str) -> None:
-    camera = PhantomCamera(seed, SIZE_WH, FPS)
-    forth = [yuyv(camera.frame(number).pixels) for number in range(PICTURES)]
-    pictures = forth + forth[-2:0:-1]
-    black = yuyv(np.zeros((SIZE_WH[1], SIZE_WH[0], 3), np.uint8))
-    device = opened(node)
+def drawn(seed: int, size_wh: tuple[int, int], fps: float) -> list[bytes]:
+    """The stream to and fro; kept, so that the next boot need not draw it again."""
+    kept = Path(f"/root/feed-{seed}-{size_wh[0]}.npy")
+    if not kept.exists():
+        camera = PhantomCamera(seed, size_wh, fps)
+        forth = [yuyv(camera.frame(number).pixels) for number in range(PICTURES)]
+        part = kept.with_suffix(".part.npy")
+        np.save(part, np.frombuffer(b"".join(forth), np.uint8).reshape(PICTURES, -1))
+        part.rename(kept)
+    forth = [picture.tobytes() for picture in np.load(kept)]
+    return forth + forth[-2:0:-1]
+
+
+def main(seed: int, wish: Path, node: str, how: str) -> None:
+    size, _, fps_text = how.partition("@")
+    width, _, height = size.partition("x")
+    size_wh, fps = (int(width), int(height)), float(fps_text)
+    pictures = drawn(seed, size_wh, fps)
+    black = yuyv(np.zeros((size_wh[1], size_wh[0], 3), np.uint8))
+    device = opened(node, size_wh)
     print("feeding", flush=True)
     number, due_s = 0, time.monotonic()
     while True:
@@ -64,9 +77,15 @@ def main(seed: int, wish: Path, node: str) -> None:
             os.write(
                 device.fileno(), black if word == "black" else pictures[number % len(pictures)]
             )
-        due_s = max(due_s + 1 / FPS, time.monotonic() - 1.0)
+        due_s = max(due_s + 1 / fps, time.monotonic() - 1.0)
         time.sleep(max(0.0, due_s - time.monotonic()))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3:] or [NODE])[0])
+    given = sys.argv[3:]
+    main(
+        int(sys.argv[1]),
+        Path(sys.argv[2]),
+        given[0] if given else NODE,
+        given[1] if len(given) > 1 else HOW,
+    )
