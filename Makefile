@@ -116,12 +116,14 @@ GLIBCS := manylinux_2_34 manylinux_2_31 manylinux_2_28 manylinux_2_27 manylinux_
 FOR = $(if $(ARCH),--implementation cp --python-version $(PY) $(foreach glibc,$(GLIBCS),--platform $(glibc)_$(ARCH)))
 BUNDLE := dist/dermedge-bundle
 bundle: setup
-	@rm -rf build $(BUNDLE) $(BUNDLE).tar.gz && mkdir -p $(BUNDLE)/wheels
+	@rm -rf build $(BUNDLE) && mkdir -p $(BUNDLE)/wheels
 	$(PIP) wheel --no-deps --wheel-dir $(BUNDLE)/wheels .
-	$(PIP) download --only-binary=:all: --dest $(BUNDLE)/wheels --constraint $(CONSTRAINTS) $(FOR) \
+	$(BIN)/python -m pip --disable-pip-version-check download -qq --only-binary=:all: \
+		--dest $(BUNDLE)/wheels --constraint $(CONSTRAINTS) $(FOR) \
 		pip "$$(ls $(BUNDLE)/wheels/dermedge-*.whl)[$(EXTRAS)]"
-	@cp $(CONSTRAINTS) $(BUNDLE)/wheels/constraints.txt && cp systemd/install docs/service.md $(BUNDLE)
-	@tar -C dist -czf $(BUNDLE).tar.gz dermedge-bundle && ls -lh $(BUNDLE).tar.gz
+	@cp $(CONSTRAINTS) $(BUNDLE)/wheels/constraints.txt && cp systemd/install $(BUNDLE)
+	@mkdir $(BUNDLE)/docs && cp docs/*.md docs/config.toml $(BUNDLE)/docs
+	@tar -C dist -czf $(BUNDLE).part dermedge-bundle && mv $(BUNDLE).part $(BUNDLE).tar.gz && ls -lh $(BUNDLE).tar.gz
 
 check-wheels: setup
 	$(BIN)/python .ci/check_wheels.py

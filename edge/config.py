@@ -369,6 +369,14 @@ def told_sinks(path: Path) -> list[str]:
         return []
 
 
+def told_telemetry(path: Path) -> TelemetrySection:
+    """Who is to be told, by a file that may be wrong elsewhere; nobody where that is wrong, too."""
+    try:
+        return TelemetrySection.model_validate(_read_toml(path).get("telemetry", {}))
+    except (RequestError, ValidationError):
+        return TelemetrySection()
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(path.read_bytes().decode("utf-8"))

@@ -116,7 +116,11 @@ class Status:
             recovery=dict(intake.recovery.counts),
             last_recovery_s=intake.recovery.last_s,
             left_out={name: n for group in self._sinks for name, n in group.left_out().items()},
-            outputs_away={name: 1 for group in self._sinks for name in group.away()},
+            outputs_away={
+                name: int(name in group.away())
+                for group in self._sinks
+                for name in group.left_out()
+            },
         )
 
     def snapshot(self) -> Snapshot:

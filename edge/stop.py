@@ -74,13 +74,16 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """Turn SIGTERM (exit 0) and Ctrl-C (exit 130) into a request, and restore the handlers after.
+    """Turn SIGTERM, SIGHUP (exit 0) and Ctrl-C (exit 130) into a request; restore handlers after.
+
+    SIGHUP comes when the terminal is closed; where somebody has it ignored (nohup) it stays so.
 
     The second signal of a kind ends the program at once: whoever repeats it means it. Only the
     main thread may enter.
     """
     requests = {
         signal.SIGTERM: StopReason("SIGTERM", 0),
+        signal.SIGHUP: StopReason("SIGHUP: its terminal was closed", 0),
         signal.SIGINT: StopReason("Ctrl-C", EXIT_CTRL_C),
     }
 
@@ -89,6 +92,8 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
         stop.request(reason.words, reason.exit_code)
         signal.signal(number, signal.SIG_DFL)
 
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        del requests[signal.SIGHUP]
     before = {number: signal.signal(number, handle) for number in requests}
     try:
         yield

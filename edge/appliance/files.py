@@ -49,11 +49,13 @@ class Choices:
         board: Whose device nodes the services need.
         kiosk: Whether the camera loop owns the device's own screen.
         extras: Of the package, by name.
+        are_extras_chosen: Whether somebody named them; else they are those of the board.
     """
 
     board: Board
     kiosk: bool
     extras: tuple[str, ...]
+    are_extras_chosen: bool = False
 
 
 def place(layout: Layout, source: Path, choices: Choices) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -29,11 +30,14 @@ class Package:
     wheels: Path | None
     constraints: Path | None
 
-    @property
-    def version_id(self) -> str:
-        """The version, and a hash of what is in the wheel: the same content, the same name."""
+    def version_id(self, extras: Sequence[str]) -> str:
+        """The version, and a hash of what is in the wheel and of the extras beside it.
+
+        The same content has the same name, and other content another one: nothing that is in use
+        is ever changed.
+        """
         version = self.wheel.name.split("-")[1]
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(",".join(sorted(extras)).encode())
         try:
             with zipfile.ZipFile(self.wheel) as content:
                 for member in sorted(content.infolist(), key=lambda member: member.filename):
@@ -43,6 +47,24 @@ class Package:
                 f"a wheel in {self.wheel}", got=str(error), next_step="copy it again"
             ) from error
         return f"{version}-{digest.hexdigest()[:10]}"
+
+    def check_extras(self, extras: Sequence[str]) -> None:
+        """Refuse extras that the package does not have.
+
+        Raises:
+            RequestError: One of them is none.
+        """
+        with zipfile.ZipFile(self.wheel) as content:
+            name = next(n for n in content.namelist() if n.endswith(".dist-info/METADATA"))
+            said = content.read(name).decode("utf-8")
+        known = re.findall(r"^Provides-Extra: (\S+)$", said, re.MULTILINE)
+        wrong = sorted(set(extras) - set(known))
+        if wrong:
+            raise RequestError(
+                f"extras of dermedge: {', '.join(sorted(known))}",
+                got=", ".join(wrong),
+                next_step="name some of those",
+            )
 
     def has(self, name: str) -> bool:
         """Whether a wheel of this name lies beside, or the network may bring one."""
@@ -62,7 +84,14 @@ class Package:
         if self.constraints is not None:
             command += ["--constraint", str(self.constraints)]
         target = f"{self.wheel}[{names}]" if names else str(self.wheel)
-        run([*command, target], within_s=INSTALL_WITHIN_S, purpose="install the package")
+        try:
+            run([*command, target], within_s=INSTALL_WITHIN_S, purpose="install the package")
+        except InputError as error:
+            raise InputError(
+                f"pip to install dermedge with the extras {names or 'none'}",
+                got=error.got,
+                next_step="make the bundle with these EXTRAS for this Python, or choose --extras",
+            ) from error
 
     @property
     def brings_pip(self) -> bool:

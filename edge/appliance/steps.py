@@ -98,6 +98,9 @@ def uninstall(layout: Layout, say: Say) -> None:
     Raises:
         InputError: Something cannot be taken away.
     """
+    if not layout.opt.exists() and not placed(layout):
+        say("not installed: nothing to take away")
+        return
     with _alone(layout):
         services = Services(layout)
         services.stop_and_disable(UNITS)
@@ -124,14 +127,22 @@ def uninstall(layout: Layout, say: Say) -> None:
         say(f"left, because it was recorded here, now owned by root: {layout.state}: {kept}")
 
 
-def status(layout: Layout, say: Say) -> None:
-    """Say which version is in use, which one is before it, and how the services stand."""
+def status(layout: Layout, say: Say) -> bool:
+    """Say which version is in use, which one is before it, and how the services stand.
+
+    Returns:
+        Whether one is installed.
+    """
     now, earlier = versions.in_use(layout), versions.before(layout)
-    say(f"in use: {now.name if now else 'none'}")
+    if now is None:
+        say("not installed")
+        return False
+    say(f"in use: {now.name}")
     say(f"before: {earlier.name if earlier else 'none'}")
     if layout.is_this_system:
         for unit in ENABLED:
             say(Services(layout).state_of(unit))
+    return True
 
 
 # --- the steps ----------------------------------------------------------------------------------
@@ -187,15 +198,20 @@ def _choices(
             f"one of the boards {', '.join(BOARDS)}", got=repr(board), next_step="name one of them"
         )
     extras = chosen.get("extras")
+    if package is not None and extras is not None:
+        package.check_extras(extras)
     return Choices(
         board=board,
         kiosk=bool(chosen.get("kiosk", False)),
         extras=tuple(extras_of(board, package) if extras is None else extras),
+        are_extras_chosen=extras is not None,
     )
 
 
 def _choices_text(choices: Choices) -> bytes:
-    content = {"board": choices.board, "kiosk": choices.kiosk, "extras": list(choices.extras)}
+    content: dict[str, object] = {"board": choices.board, "kiosk": choices.kiosk}
+    if choices.are_extras_chosen:  # else they follow the board
+        content["extras"] = list(choices.extras)
     return (json.dumps(content, indent=1) + "\n").encode()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -29,24 +30,31 @@ def make(layout: Layout, package: Package, extras: tuple[str, ...]) -> tuple[Pat
     Raises:
         InputError: It cannot be made, or does not start; it is taken away again.
     """
-    folder = layout.versions / package.version_id
-    wanted = "\n".join(sorted(extras))
-    if _said(folder) == wanted:
+    folder = layout.versions / package.version_id(extras)
+    if _is_whole(folder):
         return folder, False
-    if folder == _target(layout.current) and _said(folder) is not None:
-        # Never taken away from under the program that runs from it.
+    _refuse_python_at_home()
+    _remove(folder)
+    try:
+        _make_environment(folder, with_pip=not package.brings_pip)
         package.install(folder / "bin/python", extras)
-    else:
+        _prove(folder)
+    except BaseException:
         _remove(folder)
-        try:
-            _make_environment(folder, with_pip=not package.brings_pip)
-            package.install(folder / "bin/python", extras)
-            _prove(folder)
-        except BaseException:
-            _remove(folder)
-            raise
-    write_whole(folder / _COMPLETE, wanted.encode())
+        raise
+    write_whole(folder / _COMPLETE, b"")
     return folder, True
+
+
+def _refuse_python_at_home() -> None:
+    """The service may not look into home folders, and would not find its Python there."""
+    python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    if python.startswith(("/root/", "/home/")):
+        raise RequestError(
+            "a Python that a service may use",
+            got=python,
+            next_step="start the installer with the system's: sudo /usr/bin/python3 ...",
+        )
 
 
 def _make_environment(folder: Path, *, with_pip: bool) -> None:
@@ -127,11 +135,8 @@ def prune(layout: Layout) -> list[str]:
     return gone
 
 
-def _said(folder: Path) -> str | None:
-    try:
-        return (folder / _COMPLETE).read_text(encoding="utf-8")
-    except OSError:
-        return None
+def _is_whole(folder: Path) -> bool:
+    return (folder / _COMPLETE).is_file()
 
 
 def _target(link: Path) -> Path | None:
@@ -142,7 +147,7 @@ def _target(link: Path) -> Path | None:
 
 def _whole_target(link: Path) -> Path | None:
     folder = _target(link)
-    return folder if folder is not None and _said(folder) is not None else None
+    return folder if folder is not None and _is_whole(folder) else None
 
 
 def _link(link: Path, version: Path) -> None:

@@ -184,6 +184,7 @@ def _run_alone(config: Config) -> int:
     from edge.telemetry.telemetry import Telemetry
 
     with Telemetry() as telemetry:
+        telemetry.follow(config.telemetry)
         return _run(config, telemetry)
 
 
@@ -194,7 +195,6 @@ def _run(
     service_stop: Stop | None = None,
 ) -> int:
     """Compose everything, run the loop, and give the exit code: the highest one wins."""
-    telemetry.follow(config.telemetry)
     pack = _checked_pack(config)
 
     # Imported here, and what fails quickly first: a wrong name is told before OpenCV is loaded.

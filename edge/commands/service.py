@@ -15,12 +15,9 @@ from edge.errors import RequestError
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
-_root = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    default=Path("/"),
-    help="Another system's root folder, on which nothing is started.",
-)
+NOT_INSTALLED_EXIT = 3
+
+_HERE = Layout(Path("/"))
 
 
 @click.group("service")
@@ -50,14 +47,12 @@ def service() -> None:
     help="The camera loop owns the device's own screen: the login on it makes room.",
 )
 @click.option("--extras", help="Extras of the package, with commas; by default those of the board.")
-@_root
 def install(
     wheels: Path | None,
     constraints: Path | None,
     board: str | None,
     kiosk: bool | None,
     extras: str | None,
-    root: Path,
 ) -> int:
     """Install or upgrade. Configuration, cases, recordings and engines stay as they are."""
     wishes: dict[str, object] = {
@@ -65,34 +60,28 @@ def install(
         "kiosk": kiosk,
         "extras": None if extras is None else [name for name in extras.split(",") if name],
     }
-    steps.install(
-        Layout(root), lambda build: _package(wheels, constraints, build), wishes, click.echo
-    )
+    steps.install(_HERE, lambda build: _package(wheels, constraints, build), wishes, click.echo)
     return 0
 
 
 @service.command("rollback")
-@_root
-def rollback(root: Path) -> int:
+def rollback() -> int:
     """Go back to the version before; once more leads forth again."""
-    steps.rollback(Layout(root), click.echo)
+    steps.rollback(_HERE, click.echo)
     return 0
 
 
 @service.command("uninstall")
-@_root
-def uninstall(root: Path) -> int:
+def uninstall() -> int:
     """Take everything away but cases, recordings and a changed configuration."""
-    steps.uninstall(Layout(root), click.echo)
+    steps.uninstall(_HERE, click.echo)
     return 0
 
 
 @service.command("status")
-@_root
-def status(root: Path) -> int:
-    """Say which version is in use, and how its units stand."""
-    steps.status(Layout(root), click.echo)
-    return 0
+def status() -> int:
+    """Say which version is in use, and how its units stand; exit code 3 where there is none."""
+    return 0 if steps.status(_HERE, click.echo) else NOT_INSTALLED_EXIT
 
 
 def _package(wheels: Path | None, constraints: Path | None, build: Path) -> Package:

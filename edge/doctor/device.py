@@ -38,6 +38,8 @@ def examine(config: Config) -> Iterator[Line]:
     yield from _gstreamer(config)
     yield from _web(config.output.sinks)
     yield from _room(config)
+    yield from _encoder(config.output.sinks)
+    yield _fonts()
     yield from _board()
 
 
@@ -142,6 +144,33 @@ def _room(config: Config) -> Iterator[Line]:
             yield Line(name, "problem", words, "free space: dermedge export, then remove")
         else:
             yield Line(name, "ok", words)
+
+
+def _encoder(sinks: tuple[str, ...]) -> Iterator[Line]:
+    """What makes recordings small."""
+    from edge.recording.h264 import proven_program
+
+    if not any(split_kind(sink)[0] == "record" for sink in sinks):
+        return
+    program, why_not = proven_program()
+    if program is None:
+        step = "apt-get install ffmpeg; until then recordings take four times the room"
+        yield Line("encoder", "note", f"no H.264: {why_not}", step)
+    else:
+        yield Line("encoder", "ok", program.name)
+
+
+def _fonts() -> Line:
+    """Labels of a pack may be in any script; these stand for those that need most."""
+    from edge.overlay.fonts import DEBIAN_PACKAGES, Fonts
+
+    samples = {"Latin": "é", "Korean": "피부", "Hindi": "त्वचा", "Arabic": "جلد"}
+    fonts = Fonts()
+    missing = [script for script, text in samples.items() if fonts.face_for(text) is None]
+    if missing:
+        words = f"labels in {', '.join(missing)} are shown as codes"
+        return Line("fonts", "note", words, f"apt-get install {DEBIAN_PACKAGES}")
+    return Line("fonts", "ok", f"labels in {', '.join(samples)}")
 
 
 def _board() -> Iterator[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hmac
 import json
 import logging
@@ -149,7 +150,8 @@ class WebScreen:
         self._thread.start()
         query = f"?token={self._token}" if self._token and self._tell_token else ""
         more = " with the token of the configuration" if self._token and not query else ""
-        _log.info("web page: http://%s:%d/%s%s", self._host, self._port, query, more)
+        for host in _reachable_at(self._host):
+            _log.info("web page: http://%s:%d/%s%s", host, self._port, query, more)
 
     def show(self, shown: Shown) -> Presented | None:
         """Keep the newest picture for whoever asks. What a browser adds to its age is unknown."""
@@ -342,6 +344,26 @@ class WebScreen:
 
     def _is_token(self, given: str) -> bool:
         return bool(self._token) and hmac.compare_digest(given.encode(), self._token.encode())
+
+
+SIOCGIFADDR = 0x8915
+"""Linux's ``netdevice(7)``: the IPv4 address of an interface."""
+
+
+def _reachable_at(host: str) -> list[str]:
+    """Addresses that another machine may type; of "everywhere" those of this machine."""
+    if host not in ("0.0.0.0", "::"):
+        return [f"[{host}]" if ":" in host else host]
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                answer = fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)
+            except OSError:  # an interface without an address
+                continue
+            found.append(socket.inet_ntoa(answer[20:24]))
+    return [address for address in found if not address.startswith("127.")] or ["127.0.0.1"]
 
 
 def _server_of(screen: WebScreen) -> tuple[Any, Any]:

@@ -22,6 +22,8 @@ _log = logging.getLogger("dermedge.service")
 
 BUILDING = "BUILDING engines for this board: slower until they are ready"
 
+HOW = "or by systemctl restart dermedge"
+
 TOLD_FOR_S = 60.0
 """How long a run says how the one before has ended."""
 
@@ -49,6 +51,7 @@ class Hosting:
     engines: Path | None = None
     before: Failure | None = None
     _is_building: bool = field(default=False)
+    _told_of_change: bool = field(default=False)
     _told_since_s: float | None = field(default=None)
 
     def loading(self, what: str, within_s: float) -> AbstractContextManager[None]:
@@ -65,11 +68,15 @@ class Hosting:
                 the run depends on has changed: somebody may have named another camera.
         """
         before, engines = self.depends_on(), self._engines()
+        self._told_of_change = False
 
         def look() -> None:
             self._is_building = self.engines is not None and is_being_built(self.engines)
-            words = ""
-            if status.source_is_away and self.depends_on() != before:
+            words, changed = "", self.depends_on() != before
+            if changed and not self._told_of_change:
+                self._told_of_change = True
+                _log.info("configuration or pack have changed: taken at the next start, %s", HOW)
+            if status.source_is_away and changed:
                 words = "the configuration has changed: it is read again"
             elif not self._is_building and self._engines() != engines:
                 words = "an engine was built: it is taken into use"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.config import Config
+from edge.config import Config, told_telemetry
 from edge.controls import Controls
 from edge.engine_folder import engines_root
 from edge.errors import DermedgeError, InputError
@@ -30,7 +30,7 @@ from edge.service.starts import count_start
 from edge.service.trouble import Trouble, screens_of
 from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
-from edge.telemetry.telemetry import Telemetry
+from edge.telemetry.telemetry import THREADS, Telemetry
 
 LOOK_AGAIN_S = 30.0
 """What keeps it from running is looked at again after this long, or when a file changes."""
@@ -103,10 +103,12 @@ class _Host:
         seen = self._seen()
         threads = set(threading.enumerate())
         try:
-            self._config = load()
+            self._config = self._load(load)
             remember(self._state, self._config.output.sinks)
             self._hosting.engines = _engines_of(self._config)
             code = run(self._config, self._telemetry, self._hosting, self._stop)
+            if self._config.loop.seconds > 0.0 and code == 0:
+                self._stop.request("the time given")
             reason: DermedgeError = InputError(
                 "a source that goes on",
                 got=f"its end (exit code {code})",
@@ -123,7 +125,11 @@ class _Host:
             give_back()
         if self._stop.is_set:
             return 0
-        left = [t.name for t in set(threading.enumerate()) - threads if t.is_alive()]
+        left = [
+            thread.name
+            for thread in set(threading.enumerate()) - threads
+            if thread.is_alive() and not thread.name.startswith(THREADS)
+        ]
         if left:
             self.words = f"threads that hang were left behind: {', '.join(sorted(left))}"
             _log.error("%s", self.words)
@@ -131,6 +137,17 @@ class _Host:
         if self._seen() == seen:  # else somebody has already mended something
             self._show(reason, seen)
         return 0
+
+    def _load(self, load: Callable[[], Config]) -> Config:
+        """The configuration; whoever watches is told even where it is wrong."""
+        try:
+            config = load()
+        except DermedgeError:
+            if self._config_path is not None:
+                self._telemetry.follow(told_telemetry(self._config_path))
+            raise
+        self._telemetry.follow(config.telemetry)
+        return config
 
     def _show(self, error: DermedgeError, seen: object) -> None:
         _log.error("not running: %s", error)

@@ -12,6 +12,9 @@ from edge.telemetry.endpoint import Endpoint
 from edge.telemetry.lines import Lines
 from edge.telemetry.meter import Meter
 
+THREADS = "telemetry"
+"""With this the names of all its threads begin: they outlive a run."""
+
 _log = logging.getLogger("dermedge.telemetry")
 
 

@@ -39,6 +39,7 @@ def wheel(folder: Path, version: str = "1.0", content: str = "x") -> Path:
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch) -> Layout:
     monkeypatch.setattr(versions, "_prove", lambda _: None)
+    monkeypatch.setattr(versions.sys, "_base_executable", "/usr/bin/python3", raising=False)
     monkeypatch.setattr(Made, "count", 0)
     monkeypatch.setattr(Made, "fails", False)
     made = Layout(tmp_path / "root")
@@ -56,13 +57,14 @@ def made(tmp_path: Path, content: str) -> Made:
 def test_the_same_content_has_the_same_name(tmp_path: Path):
     one, same = Made(wheel(tmp_path / "a"), None, None), Made(wheel(tmp_path / "b"), None, None)
     other = Made(wheel(tmp_path / "c", content="y"), None, None)
-    assert one.version_id == same.version_id != other.version_id
-    assert one.version_id.startswith("1.0-")
+    assert one.version_id(()) == same.version_id(()) != other.version_id(())
+    assert one.version_id(["web"]) != one.version_id(())
+    assert one.version_id(()).startswith("1.0-")
     (tmp_path / "d").mkdir()
     broken = tmp_path / "d/dermedge-1.0-py3-none-any.whl"
     broken.write_bytes(b"no zip")
     with pytest.raises(InputError, match="a wheel in"):
-        _ = Made(broken, None, None).version_id
+        Made(broken, None, None).version_id(())
 
 
 def test_made_once_switched_to_and_back(layout: Layout, tmp_path: Path):
@@ -104,13 +106,44 @@ def test_one_that_fails_leaves_nothing_and_the_other_in_use(layout: Layout, tmp_
     assert versions.in_use(layout) == first and list(layout.versions.iterdir()) == [first]
 
 
-def test_other_extras_of_the_version_in_use_never_take_it_away(layout: Layout, tmp_path: Path):
+def test_other_extras_are_another_version_beside(layout: Layout, tmp_path: Path):
     first, _ = versions.make(layout, made(tmp_path, "one"), ())
     versions.switch(layout, first)
     Made.fails = True
     with pytest.raises(InputError):
         versions.make(layout, made(tmp_path, "one"), ("web",))
-    assert (first / "bin/dermedge").exists()
+    assert (first / "bin/dermedge").exists() and versions.in_use(layout) == first
+    Made.fails = False
+    second, is_new = versions.make(layout, made(tmp_path, "one"), ("web",))
+    assert is_new and second != first
+
+
+def test_a_python_in_a_home_folder_is_refused(layout: Layout, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(versions.sys, "_base_executable", "/home/me/.pyenv/bin/python3.11")
+    with pytest.raises(RequestError, match="/usr/bin/python3"):
+        versions.make(layout, made(tmp_path, "one"), ())
+
+
+def test_extras_that_are_none_are_refused(layout: Layout, tmp_path: Path):
+    package = made(tmp_path, "one")
+    with zipfile.ZipFile(package.wheel, "a") as content:
+        content.writestr("dermedge-1.0.dist-info/METADATA", "Provides-Extra: web\nx: y\n")
+    package.check_extras(["web"])
+    with pytest.raises(RequestError, match="extras of dermedge: web; got nonsuch"):
+        package.check_extras(["web", "nonsuch"])
+
+
+def test_extras_follow_the_board_unless_somebody_named_them(tmp_path: Path):
+    layout = Layout(tmp_path)
+    for wishes, extras in (
+        ({"board": "pc"}, ("desktop", "web")),
+        ({"board": "pi"}, ("pi", "web")),
+        ({"extras": ["web"]}, ("web",)),
+        ({"board": "pc"}, ("web",)),
+    ):
+        choices = steps._choices(layout, wishes)
+        assert choices.extras == extras
+        system.write(layout.choices, steps._choices_text(choices))
 
 
 # --- what is to be installed ----------------------------------------------------------------------

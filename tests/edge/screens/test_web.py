@@ -448,3 +448,12 @@ def test_the_buttons_of_the_page_work_and_its_words_are_any_script(browser: Brow
     browser.until("!document.getElementById('release').hidden")
     assert "K7M2" in browser.evaluate("document.getElementById('state').textContent")
     assert browser.evaluate("document.getElementById('freeze').hidden")
+
+
+def test_addresses_that_another_machine_may_type():
+    from edge.screens.web import _reachable_at
+
+    assert _reachable_at("192.0.2.7") == ["192.0.2.7"] and _reachable_at("::1") == ["[::1]"]
+    found = _reachable_at("0.0.0.0")
+    assert found and all(socket.inet_aton(address) for address in found)
+    assert "0.0.0.0" not in found

@@ -241,3 +241,55 @@ def test_engines_that_are_built_meanwhile_are_said_and_then_taken(service):
     )
     service.wait(lambda: service.log().count("running synthetic") == 2, "a second run")
     assert service.stop() == 0
+
+
+def test_with_telemetry_a_fault_ends_nothing_and_is_told_there(service):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    telemetry = (
+        f'[telemetry]\nlisten = "127.0.0.1:{port}"\nfolder = "{service.folder}/t"\nevery_s = 1.0\n'
+    )
+
+    def asked(path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as got:
+                return got.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+        except OSError:
+            return ""
+
+    # Wrong from the start, wrong in another section, a pack that is none, and mended.
+    service.configure(more=f"nonsense = 1\n{telemetry}")
+    service.start()
+    service.wait_for_words("not running")
+    service.wait(lambda: "nonsense" in asked("/healthz"), "the reason")
+    good_pack, service.pack = service.pack, service.folder / "nosuch"
+    service.configure(more=telemetry)
+    service.wait(lambda: "nosuch" in asked("/healthz"), "the next reason")
+    assert "dermedge_running 0.0" in asked("/metrics")
+    service.pack = good_pack
+    service.configure(more=telemetry)
+    service.wait(lambda: asked("/healthz") == "ok", "a live picture")
+    assert "dermedge_running 1.0" in asked("/metrics")
+    service.configure(more=telemetry + "# changed\n")
+    service.wait(lambda: "taken at the next start" in service.log(), "the word of a change")
+    assert service.stop() == 0 and "left behind" not in service.log()
+    assert list((service.folder / "t").glob("*.jsonl"))
+
+
+def test_a_given_time_ends_a_service_too(service):
+    service.configure(more="[loop]\nseconds = 2.0\n")
+    service.start()
+    assert service.process.wait(PATIENCE_S) == 0
+
+
+def test_a_closed_terminal_ends_it_in_order(service):
+    service.configure()
+    service.start()
+    service.wait(lambda: service.page("/healthz") == (200, "ok"), "a live picture")
+    service.process.send_signal(signal.SIGHUP)
+    assert service.process.wait(PATIENCE_S) == 0
+    assert not (service.folder / "state" / "running.json").exists()
