@@ -277,9 +277,9 @@ class Health:
         dropped = offered - taken_ids.seen
         share = dropped / offered if offered else 0.0
         words = (
-            f"{put_ids.seen} captured, {taken_ids.seen} analyzed "
-            f"({_number(self.total.per_second, '.1f')} per second), "
-            f"{dropped} dropped ({share:.0%}; {put_ids.missing} of them by the source)"
+            f"{put_ids.seen} captured and {put_ids.missing} lost by the source, "
+            f"{taken_ids.seen} analyzed "
+            f"({_number(self.total.per_second, '.1f')} per second), {dropped} dropped ({share:.0%})"
         )
         failures = self.read_failures
         return words + (f", {failures} failed read{'s'[: failures > 1]}" if failures else "")

@@ -88,7 +88,7 @@ class Package:
             run([*command, target], within_s=INSTALL_WITHIN_S, purpose="install the package")
         except InputError as error:
             raise InputError(
-                f"pip to install dermedge with the extras {names or 'none'}",
+                f"pip to install what the extras need ({names or 'none'})",
                 got=error.got,
                 next_step="make the bundle with these EXTRAS for this Python, or choose --extras",
             ) from error
