@@ -165,7 +165,7 @@ def test_a_recording_is_analyzed_frame_by_frame():
     assert (sink.opened, sink.closed, source.closed.is_set()) == (1, 1, True)
     assert run.exit_code == 0
     assert "ended by the source's end" in run.summary
-    assert "25 captured, 25 analyzed" in run.summary
+    assert "25 captured and 0 lost by the source, 25 analyzed" in run.summary
     assert "0 dropped" in run.summary
     assert "NEV 25" in run.summary
     assert "unknown (no capture time" in run.summary
@@ -183,10 +183,11 @@ def test_a_slow_analysis_of_a_camera_drops_frames_and_counts_them():
     missing = sink.ids[-1] - sink.ids[0] + 1 - len(sink.ids)
     assert missing > 0
     words = re.search(
-        r"(\d+) captured, (\d+) analyzed .*? (\d+) dropped .*?; (\d+) of them", run.summary
+        r"(\d+) captured and (\d+) lost by the source, (\d+) analyzed .*? (\d+) dropped",
+        run.summary,
     )
     assert words is not None
-    captured, analyzed, dropped, by_source = map(int, words.groups())
+    captured, by_source, analyzed, dropped = map(int, words.groups())
     assert len(sink.ids) <= analyzed <= len(sink.ids) + 1  # one was underway at the end
     assert dropped == captured + by_source - analyzed
     assert captured + by_source >= missing + analyzed

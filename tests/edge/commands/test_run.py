@@ -181,7 +181,7 @@ def test_a_recording_is_analyzed_frame_by_frame(here, tiny_pack: Path, tmp_path:
     assert child.returncode == 0, child.stderr
     assert [result["frame"]["id"] for result in lines(tmp_path / "run.jsonl")] == list(range(12))
     assert played_frames(tmp_path / "out.webm") == 12
-    assert "12 captured, 12 analyzed" in child.stdout
+    assert "12 captured and 0 lost by the source, 12 analyzed" in child.stdout
     assert "0 dropped" in child.stdout
     assert "ended by the source's end" in child.stdout
 
