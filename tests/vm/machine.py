@@ -119,10 +119,10 @@ class Machine(abc.ABC):
     def wait_for(self, command: str, *, within_s: float = 60.0, every_s: float = 0.2) -> float:
         """Run a command until it ends with 0; returns the seconds that it took."""
         began_s = time.monotonic()
-        script = f"while ! ( {command} ) >/tmp/.waited 2>&1; do sleep {every_s}; done"
+        script = f"while ! ( {command} ) >/run/waited 2>&1; do sleep {every_s}; done"
         said = self.run(script, limit_s=within_s)
         if said.code != 0:
-            last = self.run("cat /tmp/.waited").text
+            last = self.run("cat /run/waited").text
             raise NoAnswerError(f"not within {within_s:g} s: {command}\n{last}")
         return time.monotonic() - began_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -36,6 +37,25 @@ def photograph(machine, name: str) -> None:
     machine.copy_out(f"/root/{name}.png", pictures() / f"{name}.png")
 
 
+def photograph_page(machine, name: str) -> None:
+    """The page in the host's Chromium, which runs in the guest over the host's files."""
+    if shutil.which("chromium") is None:
+        return
+    root = "/mnt/browser"
+    machine.check(
+        f"mkdir -p {root} && mount -t hostfs -o / none {root} && "
+        f"mount -t tmpfs none {root}/tmp && mount -t proc none {root}/proc && "
+        f"mount --rbind /dev {root}/dev && mount --rbind /sys {root}/sys"
+    )
+    machine.check(
+        f"chroot {root} env HOME=/tmp XDG_CACHE_HOME=/tmp chromium --headless --no-sandbox "
+        "--disable-gpu --no-zygote --window-size=1280,800 --timeout=20000 "
+        f"--screenshot=/tmp/page.png {PAGE}/",
+        limit_s=300,
+    )
+    machine.copy_out(f"{root}/tmp/page.png", pictures() / f"{name}.png")
+
+
 def result(machine) -> dict:
     return json.loads(machine.check(f"curl -sf {PAGE}/result.json"))
 
@@ -53,7 +73,7 @@ def test_live_picture(uml, wheel, row):
     begin_camera(machine)
     machine.check(
         f"systemd-run --quiet --unit=loop --property=KillMode=mixed env {X} {DERMEDGE} run "
-        "--source v4l2: --sink window --sink web: --sink jsonl:/root/run.jsonl "
+        "--source v4l2: --view paired --sink window --sink web: --sink jsonl:/root/run.jsonl "
         "--sink 'record:/root/recordings' --cases /root/cases"
     )
     first_s = machine.wait_for(f"curl -sf {PAGE}/healthz", within_s=120)
@@ -63,6 +83,7 @@ def test_live_picture(uml, wheel, row):
     seen = [{region["track_id"] for region in result(machine)["regions"]} for _ in range(5)]
     assert all(seen), seen
     photograph(machine, "live")
+    photograph_page(machine, "live-page")
 
     for word, health in (("freeze", "same picture"), ("black", "black"), ("stop", "no new|camera")):
         pattern = health.replace("|", "\\|")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import time
+from pathlib import Path
 
 from tests.vm.machine import SHARE, JsonLine, LineMachine
 
@@ -45,8 +48,28 @@ class UmlMachine(LineMachine):
             os.close(end)
         return JsonLine(ours)
 
+    def cut(self) -> None:
+        super().cut()
+        # Its other processes die a moment later, and hold the disks until then.
+        for path in (self.folder / "root.cow", *self.disks):
+            _until_free(path)
+
     def _mount_share(self) -> None:
         self.check(f"mount -t hostfs -o {self.share} none {SHARE}")
 
     def disk(self, number: int) -> str:
         return f"/dev/ubd{'bcdefgh'[number]}"
+
+
+def _until_free(path: Path) -> None:
+    """Wait until nobody holds a file's lock."""
+    end_s = time.monotonic() + 20.0
+    while path.exists():
+        try:
+            with path.open("r+b") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+        except OSError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.05)
