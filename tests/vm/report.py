@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,24 +36,35 @@ class Report:
         self.kernels: dict[str, str] = {}
 
     def write(self, path: Path) -> None:
-        path.write_text(self.text(), encoding="utf-8")
-
-    def text(self) -> str:
+        """Write it; rows of other tests that ran on the same commit stay."""
         commit = _git("rev-parse", "--short", "HEAD")
-        changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
+        # The report itself is no change of what was tested.
+        status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{path}")
+        commit += " with changes" if status else ""
+        kept: list[str] = []
+        if path.exists():
+            old = path.read_text("utf-8")
+            if f"\n- commit: {commit}\n" in old:
+                kept = [line for line in old.splitlines() if line.startswith("| test_")]
+                kernels = re.findall(r"^- (uml|qemu|nspawn): (.*)$", old, re.MULTILINE)
+                self.kernels = {**dict(kernels), **self.kernels}
+        path.write_text(self.text(commit, kept), encoding="utf-8")
+
+    def text(self, commit: str, kept: Sequence[str]) -> str:
         lines = [
             "# The last run of the tests on virtual machines",
             "",
             "Written by `make test-vm`; what the machines are: tests/vm/README.md.",
             "",
             f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
-            f"- commit: {commit}{changed}",
+            f"- commit: {commit}",
             f"- host: {platform.machine()}, {_processors()}",
             *(f"- {kind}: {words}" for kind, words in sorted(self.kernels.items())),
             "",
             "| test | where | what was checked | result | figures | s |",
             "|---|---|---|---|---|---|",
         ]
+        lines += [line for line in kept if line.split()[1] not in self.rows]
         for name, row in self.rows.items():
             figures = "; ".join(row.figures)
             lines.append(
