@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from edge.board.state import read_board
@@ -148,9 +150,13 @@ def _room(config: Config) -> Iterator[Line]:
 
 def _encoder(sinks: tuple[str, ...]) -> Iterator[Line]:
     """What makes recordings small."""
-    from edge.recording.h264 import proven_program
-
     if not any(split_kind(sink)[0] == "record" for sink in sinks):
+        return
+    try:
+        with redirect_stderr(StringIO()):  # a page about a broken OpenCV: its own line says it
+            from edge.recording.h264 import proven_program
+    except ImportError as error:
+        yield Line("encoder", "problem", f"OpenCV does not load: {error}", "see the line OpenCV")
         return
     program, why_not = proven_program()
     if program is None:

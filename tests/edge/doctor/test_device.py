@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,20 @@ def test_from_inside_only_as_root(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(RequestError, match="sudo"):
         inside.look_inside([])
+
+
+def test_a_broken_opencv_is_a_line_of_the_encoder_too(tmp_path: Path):
+    (tmp_path / "cv2.py").write_text(
+        "import sys\nsys.stderr.write('advice')\nraise ImportError('numpy does not fit')\n"
+    )
+    config = tmp_path / "c.toml"
+    config.write_text(f'[output]\nsinks = ["record:{tmp_path}/rec"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "doctor", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"},
+        timeout=120,
+    )
+    assert done.returncode == 2 and done.stderr == "", done.stderr
+    assert "problem encoder      OpenCV does not load: numpy does not fit" in done.stdout

@@ -118,7 +118,7 @@ except DermedgeError as error:
     print(error.got)
 display.close()
 """)
-    assert said.stdout == "it took no picture within 0.5 s\n", said.stderr
+    assert said.stdout == "it took no picture within 2 s\n", said.stderr
 
 
 def test_an_element_that_is_not_installed_is_named(gst):
