@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def doctor(pack: str | None, config_path: Path | None, as_json: bool, service: b
         chosen = ["--pack", pack] if pack else []
         chosen += ["--config", str(config_path)] if config_path else []
         return look_inside([*chosen, *(["--json"] if as_json else [])])
+    logging.getLogger().addHandler(logging.NullHandler())  # what is wrong has a line of its own
     lines = []
     for line in _examine(pack, config_path):
         if not as_json:

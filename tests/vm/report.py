@@ -34,10 +34,12 @@ class Report:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.kernels: dict[str, str] = {}
+        # Of what is tested: somebody may commit while the machines run.
+        self._commit = _git("rev-parse", "--short", "HEAD")
 
     def write(self, path: Path) -> None:
         """Write it; rows of other tests that ran on the same commit stay."""
-        commit = _git("rev-parse", "--short", "HEAD")
+        commit = self._commit
         # The report itself is no change of what was tested.
         status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{path}")
         commit += " with changes" if status else ""

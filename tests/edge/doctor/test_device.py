@@ -142,3 +142,21 @@ def test_a_broken_opencv_is_a_line_of_the_encoder_too(tmp_path: Path):
     )
     assert done.returncode == 2 and done.stderr == "", done.stderr
     assert "problem encoder      OpenCV does not load: numpy does not fit" in done.stdout
+
+
+def test_nothing_but_the_lines_is_said(tmp_path: Path, tiny_pack: Path):
+    """A machine without fonts warns where it draws; here it is a line."""
+    code = (
+        "from edge.overlay import fonts; fonts.font_folders = lambda: ();"
+        "fonts.can_shape = lambda: False; from edge.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "doctor", "--pack", str(tiny_pack), "--json"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        timeout=120,
+    )
+    assert done.stderr == "" and done.returncode == 0
+    (fonts,) = [line for line in json.loads(done.stdout)["lines"] if line["name"] == "fonts"]
+    assert fonts["state"] == "note" and "Korean" in fonts["found"]
