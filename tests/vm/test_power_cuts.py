@@ -32,7 +32,7 @@ def test_power_cuts(uml, wheel, row, tmp_path):
         mount = f"mkdir -p {FOLDER} && mount {machine.disk(0)} {FOLDER}"
         for _ in range(number):
             machine.check(mount)
-            said = machine.run(f"{SCRIPT} write {FOLDER}", cut_after_s=chance.uniform(3.0, 9.0))
+            said = machine.run(f"{SCRIPT} write {FOLDER}", cut_after_s=chance.uniform(14.0, 24.0))
             assert said.code is None, said.text
             names += _done(said.text)
             machine.boot()
