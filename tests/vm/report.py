@@ -38,40 +38,38 @@ class Report:
         self._commit = _git("rev-parse", "--short", "HEAD")
 
     def write(self, path: Path) -> None:
-        """Write it; rows of other tests that ran on the same commit stay."""
-        commit = self._commit
+        """Write it; the last rows of tests that did not run this time stay, with their commit."""
         # The report itself is no change of what was tested.
         status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{path}")
-        commit += " with changes" if status else ""
+        commit = f"{self._commit}{' with changes' if status else ''}"
         kept: list[str] = []
         if path.exists():
             old = path.read_text("utf-8")
-            if f"\n- commit: {commit}\n" in old:
-                kept = [line for line in old.splitlines() if line.startswith("| test_")]
-                kernels = re.findall(r"^- (uml|qemu|nspawn): (.*)$", old, re.MULTILINE)
-                self.kernels = {**dict(kernels), **self.kernels}
+            kept = [line for line in old.splitlines() if line.startswith("| test_")]
+            kernels = re.findall(r"^- (uml|qemu|nspawn): (.*)$", old, re.MULTILINE)
+            self.kernels = {**dict(kernels), **self.kernels}
         path.write_text(self.text(commit, kept), encoding="utf-8")
 
     def text(self, commit: str, kept: Sequence[str]) -> str:
+        now = datetime.datetime.now(datetime.timezone.utc)
         lines = [
             "# The last run of the tests on virtual machines",
             "",
             "Written by `make test-vm`; what the machines are: tests/vm/README.md.",
             "",
-            f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
-            f"- commit: {commit}",
+            f"- date of the newest rows: {now:%Y-%m-%d %H:%M} UTC",
             f"- host: {platform.machine()}, {_processors()}",
             *(f"- {kind}: {words}" for kind, words in sorted(self.kernels.items())),
             "",
-            "| test | where | what was checked | result | figures | s |",
-            "|---|---|---|---|---|---|",
+            "| test | where | what was checked | result | figures | s | commit |",
+            "|---|---|---|---|---|---|---|",
         ]
         lines += [line for line in kept if line.split()[1] not in self.rows]
         for name, row in self.rows.items():
             figures = "; ".join(row.figures)
             lines.append(
                 f"| {name} | {row.where} | {row.checked} | {row.outcome} | {figures} "
-                f"| {row.took_s:.0f} |"
+                f"| {row.took_s:.0f} | {commit} |"
             )
         return "\n".join(lines) + "\n"
 
@@ -92,13 +90,20 @@ def _git(*arguments: str) -> str:
 
 def why_old(path: Path) -> str | None:
     """Why the report says nothing about the units that are here; ``None``: it does."""
-    found = re.search(r"^- commit: ([0-9a-f]+)$", path.read_text("utf-8"), re.MULTILINE)
-    if found is None:
-        return f"{path} names no commit without changes"
-    for folder in UNITS:
-        changed = _git("diff", "--name-only", found[1], "HEAD", "--", folder)
-        if changed or not _git("cat-file", "-t", found[1]):
-            return f"{path} is of {found[1]}, before {changed or 'a commit that is not here'}"
+    rows = [line for line in path.read_text("utf-8").splitlines() if line.startswith("| test_")]
+    if not rows:
+        return f"{path} has no rows"
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        name, where, result, commit = cells[0], cells[1], cells[3], cells[-1]
+        if where != "nspawn":
+            continue
+        if result != "passed" or not re.fullmatch(r"[0-9a-f]+", commit):
+            return f"{path}: {name}: {result} at {commit}"
+        for folder in UNITS:
+            changed = _git("diff", "--name-only", commit, "HEAD", "--", folder)
+            if changed or not _git("cat-file", "-t", commit):
+                return f"{path}: {name} ran at {commit}, before {changed or 'a commit not here'}"
     return None
 
 

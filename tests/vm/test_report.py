@@ -1,0 +1,56 @@
+"""The report keeps what ran before, and is not taken for one of units that have changed since."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.vm import report as report_module
+from tests.vm.report import Report, Row, why_old
+
+
+def ran(path: Path, name: str, outcome: str = "passed", where: str = "nspawn") -> None:
+    report = Report()
+    report.rows[name] = Row(where, "something", outcome=outcome)
+    report.write(path)
+
+
+def test_rows_stay_until_their_test_runs_again(tmp_path: Path):
+    path = tmp_path / "report.md"
+    ran(path, "test_one", "FAILED")
+    ran(path, "test_two")
+    ran(path, "test_one")
+    rows = [line for line in path.read_text().splitlines() if line.startswith("| test_")]
+    assert [line.split()[1] for line in rows] == ["test_two", "test_one"]
+    assert "FAILED" not in path.read_text()
+
+
+def test_a_report_of_units_that_have_changed_since_is_old(tmp_path: Path, monkeypatch):
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=x", "-c", "user.email=x@x", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, check=True
+        ).stdout.strip()
+
+    monkeypatch.setattr(report_module, "CHECKOUT", tmp_path)
+    git("init", "-q")
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd/a.service").write_text("1")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    path = tmp_path / "report.md"
+    ran(path, "test_one")
+    assert why_old(path) is None
+    (tmp_path / "other").write_text("x")
+    git("add", "-A")
+    git("commit", "-qm", "two")
+    assert why_old(path) is None
+    (tmp_path / "systemd/a.service").write_text("2")
+    git("commit", "-qam", "three")
+    assert "before systemd/a.service" in (why_old(path) or "")
+    ran(path, "test_one")
+    assert why_old(path) is None
+    ran(path, "test_one", "FAILED")
+    assert "FAILED" in (why_old(path) or "")
+    path.write_text("nothing")
+    assert "no rows" in (why_old(path) or "")
