@@ -22,6 +22,17 @@ def why_not(*, needs_program: bool = True) -> str | None:
         return "not root"
     if needs_program and shutil.which("systemd-nspawn") is None:
         return "no systemd-nspawn (Debian: systemd-container)"
+    try:
+        subprocess.run(
+            ["unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        words = getattr(error, "stderr", None) or str(error)
+        return f"no namespaces of its own: {words.strip()}"
     for tree in _trees():
         probe = tree / f"probe-{os.getpid()}"
         try:
