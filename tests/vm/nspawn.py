@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.vm.build import default_pieces
 from tests.vm.machine import SHARE, Machine, NoAnswerError, Said
 
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def why_not(*, needs_program: bool = True) -> str | None:
+def why_not() -> str | None:
     """What keeps containers from booting here; ``None``: they can."""
     if os.geteuid() != 0:
         return "not root"
-    if needs_program and shutil.which("systemd-nspawn") is None:
+    if shutil.which("systemd-nspawn") is None:
         return "no systemd-nspawn (Debian: systemd-container)"
     try:
         subprocess.run(
@@ -228,8 +229,14 @@ def _kill(pid: int) -> None:
 
 
 def main() -> int:
-    """Say what keeps containers from booting here; 0 where nothing does."""
-    reason = why_not(needs_program=False)  # that can be installed
+    """Say what keeps containers from booting here; 0 where nothing does, and one has booted."""
+    reason = why_not()
+    if reason is None:
+        try:
+            with NspawnMachine(default_pieces()) as machine:
+                machine.boot()
+        except (NoAnswerError, OSError, subprocess.SubprocessError) as error:
+            reason = f"none boots: {' '.join(str(error).split())[:300]}"
     if reason is not None:
         print(reason)
     return int(reason is not None)
