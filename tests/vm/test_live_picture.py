@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
 
@@ -37,26 +36,6 @@ def photograph(machine, name: str) -> None:
     machine.copy_out(f"/root/{name}.png", pictures() / f"{name}.png")
 
 
-def photograph_page(machine, name: str) -> None:
-    """The page in the host's Chromium, which runs in the guest over the host's files."""
-    if shutil.which("chromium") is None:
-        return
-    root = "/mnt/browser"
-    machine.check(
-        f"mkdir -p {root} && mount -t hostfs -o / none {root} && "
-        f"mount -t tmpfs none {root}/tmp && mount -t proc none {root}/proc && "
-        f"mount --rbind /dev {root}/dev && mount --rbind /sys {root}/sys"
-    )
-    machine.check(
-        # First: on one processor its questions would all come to their end before an answer.
-        f"nice -n -15 chroot {root} env HOME=/tmp XDG_CACHE_HOME=/tmp chromium --headless "
-        "--no-sandbox --disable-gpu --no-zygote --window-size=1280,800 --timeout=60000 "
-        f"--screenshot=/tmp/page.png {PAGE}/",
-        limit_s=300,
-    )
-    machine.copy_out(f"{root}/tmp/page.png", pictures() / f"{name}.png")
-
-
 def result(machine) -> dict:
     return json.loads(machine.check(f"curl -sf {PAGE}/result.json"))
 
@@ -84,7 +63,6 @@ def test_live_picture(uml, wheel, row):
     seen = [{region["track_id"] for region in result(machine)["regions"]} for _ in range(5)]
     assert all(seen), seen
     photograph(machine, "live")
-    photograph_page(machine, "live-page")
 
     for word, health in (("freeze", "same picture"), ("black", "black"), ("stop", "no new|camera")):
         pattern = health.replace("|", "\\|")
