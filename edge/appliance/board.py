@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edge.appliance.files import Board
 from edge.appliance.package import Package
+from edge.board.state import read_board
 
 _EXTRAS: dict[Board, tuple[str, ...]] = {
     "jetson": ("jetson", "web"),
@@ -25,16 +26,6 @@ def extras_of(board: Board, package: Package | None) -> tuple[str, ...]:
 
 
 def board_of(root: Path) -> Board:
-    """By the device tree's model, or what NVIDIA's Linux leaves in ``/etc``."""
-    if (root / "etc/nv_tegra_release").exists():
-        return "jetson"
-    model = b""
-    for name in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
-        try:
-            model = (root / name).read_bytes().lower()
-            break
-        except OSError:
-            continue
-    if b"jetson" in model or b"tegra" in model or b"nvidia" in model:
-        return "jetson"
-    return "pi" if b"raspberry pi" in model else "pc"
+    """As the rest of the program sees it."""
+    kinds: dict[str, Board] = {"jetson": "jetson", "raspberry pi": "pi"}
+    return kinds.get(read_board(root).kind, "pc")

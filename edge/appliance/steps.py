@@ -279,12 +279,13 @@ def _empty_state(layout: Layout) -> str:
         if path.name in RECORDED and any(path.iterdir()):
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # a mounted disk cannot be taken away
         else:
             path.unlink()
     left = sorted(path.name for path in layout.state.iterdir())
     if not left:
-        layout.state.rmdir()
+        with contextlib.suppress(OSError):  # the same
+            layout.state.rmdir()
     return ", ".join(left)
 
 

@@ -103,7 +103,8 @@ def _gstreamer(config: Config) -> Iterator[Line]:
                 command, capture_output=True, text=True, timeout=GSTREAMER_WITHIN_S
             )
         except subprocess.TimeoutExpired:
-            yield Line("GStreamer", "problem", f"{element} does not load within 30 s", "see docs")
+            words = f"{element} does not load within {GSTREAMER_WITHIN_S:g} s"
+            yield Line("GStreamer", "problem", words, f"gst-inspect-1.0 {element}")
             continue
         if done.returncode == 0:
             yield Line("GStreamer", "ok", f"{element}, for {kind}:")

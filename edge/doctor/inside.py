@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edge.appliance.system import run
 from edge.errors import InputError, RequestError
 
 UNIT = "dermedge.service"
@@ -45,7 +46,9 @@ def look_inside(arguments: Sequence[str]) -> int:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=WITHIN_S)
     except FileNotFoundError as error:
-        raise InputError("systemd-run", got="no such program", next_step="see docs") from error
+        raise InputError(
+            "systemd-run", got="no such program", next_step="leave out --service"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise InputError(
             f"an answer within {WITHIN_S:g} s", got="none", next_step="run dermedge doctor"
@@ -54,14 +57,14 @@ def look_inside(arguments: Sequence[str]) -> int:
 
 
 def _unit_text() -> str:
-    done = subprocess.run(["systemctl", "cat", UNIT], capture_output=True, text=True)
-    if done.returncode != 0:
+    try:
+        return run(["systemctl", "cat", UNIT])
+    except InputError as error:
         raise RequestError(
             f"{UNIT} to be installed",
-            got="no such unit",
+            got=error.got,
             next_step="install it: docs/service.md; or leave out --service",
-        )
-    return done.stdout
+        ) from error
 
 
 def _properties(text: str) -> Iterator[tuple[str, str]]:

@@ -127,7 +127,6 @@ class H264Encoder:
 
     def __init__(self, program: Program, size_wh: tuple[int, int]) -> None:
         self.name = program.name
-        self._size_wh = size_wh
         command = [part.format(**_layout(size_wh)) for part in program.command]
         try:
             self._child = subprocess.Popen(

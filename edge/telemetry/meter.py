@@ -160,9 +160,9 @@ class Meter(Collector):
         with self._lock:
             status = self._status
             counts = status.counts() if status is not None else Counts()
-            totals = self._kept.counts + Counter(_plain(counts))
-            recovery = self._kept.recovery + Counter(counts.recovery)
-            left_out = self._kept.left_out + Counter(counts.left_out)
+            totals = _sum(self._kept.counts, _plain(counts))
+            recovery = _sum(self._kept.recovery, counts.recovery)
+            left_out = _sum(self._kept.left_out, counts.left_out)
         yield _info("dermedge_build", "This program", {"version": __version__})
         yield _gauge("dermedge_up_seconds", "Of this process", time.monotonic() - self._started_s)
         yield _gauge("dermedge_running", "1 while the camera loop runs", status is not None)
@@ -183,6 +183,13 @@ class Meter(Collector):
             engines.add_metric((part, *labels, engine.engine_sha256 or engine.model_sha256), 1.0)
         yield engines
         yield from _board(self.board())
+
+
+def _sum(kept: Counter[str], now: Mapping[str, int]) -> Counter[str]:
+    """Both together; a count of 0 stays: a monitoring cannot see a rise from nothing."""
+    total = Counter(kept)
+    total.update(now)
+    return total
 
 
 def _plain(counts: Counts) -> dict[str, int]:

@@ -160,3 +160,10 @@ def test_nothing_but_the_lines_is_said(tmp_path: Path, tiny_pack: Path):
     assert done.stderr == "" and done.returncode == 0
     (fonts,) = [line for line in json.loads(done.stdout)["lines"] if line["name"] == "fonts"]
     assert fonts["state"] == "note" and "Korean" in fonts["found"]
+
+
+def test_without_systemd_it_says_so(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RequestError, match="no systemctl on this system"):
+        inside.look_inside([])

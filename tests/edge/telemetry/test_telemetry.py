@@ -144,6 +144,13 @@ def test_counts_go_on_from_one_run_to_the_next(meter: Meter, endpoint: Endpoint)
     assert got["dermedge_camera_recovery_steps_total{step=lost}"] == 3
 
 
+def test_what_has_not_happened_yet_is_a_zero(meter: Meter, endpoint: Endpoint):
+    meter.runs(FakeRun(recovery={"lost": 0}, left_out={"record /r": 0}))
+    got = samples(ask(endpoint.port, "/metrics")[1])
+    assert got["dermedge_camera_recovery_steps_total{step=lost}"] == 0
+    assert got["dermedge_output_left_out_total{output=record /r}"] == 0
+
+
 def test_health_in_words(meter: Meter, endpoint: Endpoint):
     assert ask(endpoint.port, "/healthz") == (503, "not running: starting")
     meter.runs(FakeRun())
