@@ -97,7 +97,7 @@ test-live: setup system-live
 test-build: setup system-test $(GENUINE)
 	$(BIN)/python -m pytest -q -m slow
 
-# Half an hour, and a kernel to build the first time.
+# About two hours, and a kernel to build the first time.
 test-vm: setup
 	$(BIN)/python -m tests.vm.build
 	DERMEDGE_VM_REPORT=docs/vm-report.md $(BIN)/python -m pytest -q -m 'vm or nspawn' tests/vm

@@ -42,6 +42,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.slope import slope_of_blocks
 from edge.analysis.analyzer import Analyzer
 from edge.compose import open_engines
 from edge.controls import Controls
@@ -359,7 +360,7 @@ def _report(config: str, health: Health, trust: Measured, used: list[Used]) -> b
     seconds = end.at_s - begin.at_s
     core, apart = (end.core_s - begin.core_s) / seconds, (end.apart_s - begin.apart_s) / seconds
     ages = np.array([age for age in trust.ages if age[0] >= begin.at_s])
-    slope, error = slope_ms_per_min(ages)
+    slope, error = slope_of_blocks((ages[:, 0] - ages[0, 0]) / 60.0, ages[:, 1], 1.0 / 6.0)
     p99_ms = float(np.percentile(ages[:, 1], 99))
     analysis = health.total.stages[Stage.TOTAL]
     limit_ms = 1000.0 / FPS + PAIRED_ANALYSES * float(np.percentile(list(analysis._values), 99))
@@ -376,22 +377,6 @@ def _report(config: str, health: Health, trust: Measured, used: list[Used]) -> b
         and p99_ms <= limit_ms
         and core + apart <= CORE_MAX[config] * max(1.0, health.total.per_second / CORE_AT)
     )
-
-
-def slope_ms_per_min(ages: NDArray[np.float64]) -> tuple[float, float]:
-    """Least squares slope of the age over time, and its standard error from blocks of ten seconds.
-
-    Ages one after another are not independent, so the error is that of the means of blocks.
-    """
-    minutes, ms = (ages[:, 0] - ages[0, 0]) / 60.0, ages[:, 1]
-    blocks = np.floor(minutes * 6.0).astype(int)
-    means = np.array(
-        [(minutes[blocks == b].mean(), ms[blocks == b].mean()) for b in np.unique(blocks)]
-    )
-    if len(means) < 4:
-        return float(np.polyfit(minutes, ms, 1)[0]), float("inf")
-    (slope, _), covariance = np.polyfit(means[:, 0], means[:, 1], 1, cov=True)
-    return float(slope), float(np.sqrt(covariance[0, 0]))
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ FILE_BYTES = 4 << 20
 SYNC_EVERY_S = 60.0
 _RETRY_S = 30.0
 
+_AGES = "dermedge_frame_age"
 _NAME = re.compile(r"telemetry-(\d{6,9})\.jsonl")
 _log = logging.getLogger("dermedge.telemetry")
 
@@ -32,7 +33,7 @@ class Lines:
 
     Args:
         folder: Made where missing.
-        meter: Whose figures; distributions as sum and count, without their buckets.
+        meter: Whose figures; distributions as sum and count, and of frame ages their buckets, too.
         every_s: Between two lines.
         keep_bytes: Of all files together; the oldest are removed.
     """
@@ -115,7 +116,10 @@ class Lines:
 def _figures(meter: Meter) -> Iterator[tuple[str, float]]:
     for family in meter.registry.collect():
         for sample in family.samples:
-            if sample.name.endswith(("_bucket", "_created")):
+            if sample.name.endswith("_created"):
+                continue
+            # A mean hides what an eye sees: ages keep their distribution, stages need no more.
+            if sample.name.endswith("_bucket") and not sample.name.startswith(_AGES):
                 continue
             labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
             yield f"{sample.name}{{{labels}}}" if labels else sample.name, sample.value

@@ -27,6 +27,7 @@ from edge.board.state import BoardState, read_board
 from edge.engines.base import EngineIdentity
 from edge.result import Result, Stage
 from edge.status import Counts, Status
+from edge.telemetry.unit_memory import unit_memory_bytes
 
 STAGE_BUCKETS_S = (
     *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075),
@@ -182,6 +183,13 @@ class Meter(Collector):
             labels = (engine.name, engine.version, engine.backend, engine.precision)
             engines.add_metric((part, *labels, engine.engine_sha256 or engine.model_sha256), 1.0)
         yield engines
+        memory_bytes = unit_memory_bytes()
+        if memory_bytes is not None:
+            yield _gauge(
+                "dermedge_unit_memory_bytes",
+                "Anonymous memory of all processes of the service",
+                memory_bytes,
+            )
         yield from _board(self.board())
 
 

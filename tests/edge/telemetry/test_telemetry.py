@@ -205,7 +205,9 @@ def test_lines_say_the_same(meter: Meter, tmp_path: Path):
     assert figures["dermedge_frames_captured_total"] == 7  # type: ignore[index]
     assert figures["dermedge_frame_age_seconds_sum"] == pytest.approx(0.13)  # type: ignore[index]
     assert figures['dermedge_board_power_watts{rail="VDD_IN"}'] == 7.25  # type: ignore[index]
-    assert not [name for name in figures if "_bucket" in name]  # type: ignore[union-attr]
+    assert figures['dermedge_frame_age_seconds_bucket{le="0.1"}'] == 0  # type: ignore[index]
+    assert figures['dermedge_frame_age_seconds_bucket{le="0.15"}'] == 1  # type: ignore[index]
+    assert not [name for name in figures if "stage_seconds_bucket" in name]  # type: ignore[union-attr]
 
 
 def test_old_files_make_room_and_others_stay(meter: Meter, tmp_path: Path, monkeypatch):
