@@ -40,7 +40,7 @@ def test_soak(pieces, wheel, row, tmp_path):
         assert device.pid() == pid
         log.mkdir()
         device.check("systemctl stop dermedge")
-        device.copy_out("/var/lib/dermedge/telemetry", log)
+        device.machine.copy_out("/var/lib/dermedge/telemetry", log)
         (log / "journal.txt").write_text(device.log())
         state = device.check(f"{PYTHON} {CODE}/tests/vm/guest_state.py /var/lib/dermedge")
     if (kept := os.environ.get("DERMEDGE_VM_SOAK_TO")) is not None:
