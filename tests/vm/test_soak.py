@@ -38,10 +38,9 @@ def test_soak(pieces, wheel, row, tmp_path):
         pid, log = device.pid(), tmp_path / "log"
         _use(device, 60.0 * MINUTES)
         assert device.pid() == pid
-        log.mkdir()
-        device.check("systemctl stop dermedge")
         device.machine.copy_out("/var/lib/dermedge/telemetry", log)
         (log / "journal.txt").write_text(device.log())
+        device.check("systemctl stop dermedge")
         state = device.check(f"{PYTHON} {CODE}/tests/vm/guest_state.py /var/lib/dermedge")
     if (kept := os.environ.get("DERMEDGE_VM_SOAK_TO")) is not None:
         shutil.copytree(log, Path(kept), dirs_exist_ok=True)
