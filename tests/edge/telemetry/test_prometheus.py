@@ -95,7 +95,7 @@ def test_it_is_scraped_and_the_rules_hold(scraped):
         ]
     )
     rules = [rule for group in ask(port, "rules")["groups"] for rule in group["rules"]]
-    assert len(rules) == 8
+    assert len(rules) == 9
     wait_for(
         lambda: all(rule["health"] == "ok" for rule in ask(port, "rules")["groups"][0]["rules"])
     )
@@ -116,5 +116,6 @@ def test_it_is_scraped_and_the_rules_hold(scraped):
         if "expr:" in line or "histogram_quantile" in line
         for word in re.findall(r"dermedge_\w+", line)
     }
-    optional = {"dermedge_board_throttled"}  # only of boards that can tell
+    # Only of boards that can tell, only in a service.
+    optional = {"dermedge_board_throttled", "dermedge_unit_memory_bytes"}
     assert used - optional - names <= {"dermedge_camera_recovery_steps_total"}
