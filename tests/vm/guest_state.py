@@ -1,4 +1,8 @@
-"""What a service keeps: python3 guest_state.py FOLDER prints JSON; 1 where something is broken."""
+"""What a service keeps: prints JSON; 1 where something is broken.
+
+python3 guest_state.py FOLDER [LOOKED]    what the file LOOKED names was opened before and is not
+                                         again; it is written anew
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,29 @@ from edge.cases.listing import list_cases, verify_case
 from edge.recording.segment import list_segments, read_frames
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, looked: Path | None) -> int:
     """Look at every case and every closed segment."""
-    cases = list_cases(folder / "cases")
-    broken = [path.name for path in cases if verify_case(path)]
+    cases, segments = list_cases(folder / "cases"), list_segments(folder / "recordings")
+    names = [path.name for path in (*cases, *segments)]
+    before = set(looked.read_text().split()) if looked is not None and looked.exists() else set()
+    broken = [path.name for path in cases if path.name not in before and verify_case(path)]
     pictures = 0
-    segments = list_segments(folder / "recordings")
     for path in segments:
+        if path.name in before:
+            continue
         count = sum(1 for _ in read_frames(path))
         said = json.loads((path / "segment.json").read_text())["frames"]
         pictures += count
         if count != said:
             broken.append(f"{path.name}: {count} of {said}")
+    if looked is not None and not broken:
+        looked.write_text("\n".join(names))
     # One segment is being written; a case may be, too.
     left = [p.name for p in folder.rglob("*") if p.name.endswith((".partial", ".going"))]
     left = [] if len(left) <= 1 else left
-    names = [path.name for path in (*cases, *segments)]
     print(json.dumps({"names": names, "pictures": pictures, "broken": broken, "left": left}))
     return int(bool(broken))
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))

@@ -103,8 +103,8 @@ class Device:
 
 @contextmanager
 def whole_service(pieces: Pieces, wheel: Path, folder: Path) -> Iterator[Device]:
-    """The device, live; what it records lies on a disk of its own, small enough to be filled."""
-    with ext4_disk(folder, "state", 400) as disk:
+    """The device, live; what it records lies on a disk of its own."""
+    with ext4_disk(folder, "state", 3000) as disk:
         with UmlMachine(pieces, memory_mib=2500, disks=[disk]) as machine:
             machine.boot()
             device = Device(machine)

@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-from tests.vm.machine import SHARE, JsonLine, LineMachine
+from tests.vm.machine import SHARE, JsonLine, LineMachine, NoAnswerError
 
 
 class UmlMachine(LineMachine):
@@ -16,6 +16,25 @@ class UmlMachine(LineMachine):
 
     kind = "uml"
     read_only_root = False
+    _tries = 3
+
+    def boot(self) -> float:
+        """As :meth:`Machine.boot`; a kernel that stands still before it has a root is begun again.
+
+        User-Mode Linux does that once in some dozens of boots on a busy host; nothing of the guest
+        has run by then, and no disk was written to.
+        """
+        console = self.folder / "console.log"
+        for left in reversed(range(self._tries)):
+            begin = console.stat().st_size if console.exists() else 0
+            try:
+                return super().boot()
+            except NoAnswerError:
+                with console.open("rb") as file:
+                    file.seek(begin)
+                    if left == 0 or b"Welcome to" in file.read():
+                        raise
+        raise AssertionError("unreachable")
 
     def _start(self) -> JsonLine:
         ours, theirs = socket.socketpair()
