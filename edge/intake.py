@@ -203,7 +203,7 @@ class Intake:
             self._wake.set()
 
     def _read_all(self) -> None:
-        same, last_words = 0, ""
+        same, last_words, has_come = 0, "", False
         while not self._stop.is_set:
             try:
                 captured = self._read_one()
@@ -225,6 +225,9 @@ class Intake:
             same, last_words = 0, ""
             if self._source.is_live:
                 self._failing = None
+                if not has_come or self.recovery.is_away:
+                    has_come = True
+                    self.recovery.back()
             self.newest = captured.frame
             self._wake.set()
             if not self.mailbox.put(captured, keep=self.is_live and captured.press is not None):
@@ -249,8 +252,7 @@ class Intake:
                 error = again
                 self.recovery.failed(again.got)
             else:
-                self.recovery.back()
-                return
+                return  # whether it gives pictures is seen by the first one
 
     def _read_one(self) -> Captured | None:
         """The next frame, as a still where one is wanted and this is it."""

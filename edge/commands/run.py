@@ -264,6 +264,7 @@ def _run(
                 requests=Path(config.recovery.requests) if config.recovery.requests else None,
                 has_daemon=config.source.uri.startswith("argus:"),
                 reboot_after_s=config.recovery.reboot_after_s,
+                state=state_folder() if config.recovery.requests else None,
             ),
         )
         if hosting is not None:

@@ -26,7 +26,9 @@ from edge.controls import Command, Controls
 from edge.errors import InputError, ModelRefusedError, RequestError
 from edge.frame import Frame
 from edge.health import Health
+from edge.intake import Intake
 from edge.loop import Parts, run_loop
+from edge.recovery import DAEMON_REQUEST, RecoveryPlan
 from edge.result import Result
 from edge.screens import group as group_module
 from edge.screens.base import Presented, Shown
@@ -608,6 +610,37 @@ def test_a_camera_that_is_lost_is_opened_again_until_it_comes_back(quick: None):
     assert len(opened) == 4 and told == [True]
     assert len(sink.ids) > 15
     assert run.exit_code == 0 and "it was unplugged" in run.summary
+
+
+def test_a_camera_that_opens_and_gives_nothing_is_away_all_the_same(
+    quick: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Argus and V4L2 open a camera that is stuck: the ladder must go on until a picture comes."""
+    monkeypatch.setattr(recovery_module, "DAEMON_AFTER_S", 0.3)
+    monkeypatch.setattr(recovery_module, "SLOWEST_S", 0.02)
+    said: set[str] = set()
+
+    def read_one(number: int) -> Frame:
+        if 3 <= number < 50:
+            time.sleep(0.02)
+            said.update(step for step, count in intake.recovery.counts.items() if count)
+            assert intake.recovery.is_away or number == 3
+            raise SourceLost("a camera", got="no frame for 3 s", next_step="plug it in")
+        return camera()(number)
+
+    stop = Stop()
+    intake = Intake(
+        FakeSource(read_one), stop, Health(), plan=RecoveryPlan(tmp_path, has_daemon=True)
+    )
+    with intake:
+        while (captured := intake.next_frame()) is not None and captured.frame.frame_id < 60:
+            pass
+        stop.request("x")
+    counts = intake.recovery.counts
+    assert counts["lost"] == counts["recovered"] == 1 and counts["reopen"] == 47
+    assert "recovered" not in said and counts["daemon"] == 1
+    assert (tmp_path / DAEMON_REQUEST).exists()
+    assert intake.recovery.last_s is not None and intake.recovery.last_s > 1.0
 
 
 def test_a_camera_that_never_recovers_is_given_up(quick: None):

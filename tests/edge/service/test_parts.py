@@ -237,21 +237,55 @@ def test_tries_get_rarer_and_are_counted(clock):
 
 
 def test_the_daemon_then_the_machine(clock, tmp_path):
-    recovery = Recovery(RecoveryPlan(tmp_path, has_daemon=True, reboot_after_s=600.0))
+    ears, state = tmp_path / "run", tmp_path / "state"
+    ears.mkdir()
+    plan = RecoveryPlan(ears, has_daemon=True, reboot_after_s=600.0, state=state)
+    recovery = Recovery(plan)
     recovery.lost("no answer for 4 s")
     recovery.next_try()
-    assert list(tmp_path.iterdir()) == []
+    assert list(ears.iterdir()) == []
     clock[0] += 21.0
     recovery.next_try()
     recovery.next_try()
-    assert [path.name for path in tmp_path.iterdir()] == [DAEMON_REQUEST]
+    assert [path.name for path in ears.iterdir()] == [DAEMON_REQUEST]
     assert recovery.counts["daemon"] == 1
-    clock[0] += 300.0
+    assert "camera's program is started again" in recovery.notices()[1].text
+    clock[0] += 16.0
+    assert len(recovery.notices()) == 1
+    clock[0] += 284.0
     assert "restart the device" in recovery.notices()[1].text
-    clock[0] += 300.0
+    clock[0] += 250.0
+    assert "The device restarts in 29 s" in recovery.notices()[1].text
+    clock[0] += 50.0
     recovery.next_try()
     recovery.next_try()
-    assert recovery.counts["reboot"] == 1 and (tmp_path / REBOOT_REQUEST).exists()
+    assert recovery.counts["reboot"] == 1 and (ears / REBOOT_REQUEST).exists()
+    assert "was asked to restart" in " ".join(notice.text for notice in recovery.notices())
+
+    # After the restart: still no camera, and no second one.
+    (ears / REBOOT_REQUEST).unlink()
+    recovery = Recovery(plan)
+    recovery.lost("no camera")
+    clock[0] += 5000.0
+    recovery.next_try()
+    assert recovery.counts["reboot"] == 0 and not (ears / REBOOT_REQUEST).exists()
+    recovery.back()  # a picture: the next outage may have its own
+    assert list(state.iterdir()) == []
+    recovery.lost("no camera")
+    clock[0] += 601.0
+    recovery.next_try()
+    assert recovery.counts["reboot"] == 1
+
+
+def test_a_restart_that_cannot_be_remembered_is_not_asked_for(clock, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    plan = RecoveryPlan(tmp_path, reboot_after_s=10.0, state=tmp_path / "file/state")
+    recovery = Recovery(plan)
+    recovery.lost("x")
+    clock[0] += 20.0
+    recovery.next_try()
+    assert recovery.counts["reboot"] == 0 and not (tmp_path / REBOOT_REQUEST).exists()
+    assert "could not be remembered" in caplog.text
 
 
 def test_without_rights_nobody_is_asked(clock, tmp_path, caplog):
