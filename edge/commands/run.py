@@ -34,7 +34,11 @@ _log = logging.getLogger("dermedge.run")
 
 @click.command("run")
 @click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="TOML file; flags override it."
+    "--config",
+    "config_path",
+    # One that cannot be read is told by load_config: a service must show it, not end.
+    type=click.Path(path_type=Path, readable=False),
+    help="TOML file; flags override it.",
 )
 @click.option(
     "--check-config", is_flag=True, help="Check the configuration and the pack, say OK, and end."
@@ -233,7 +237,7 @@ def _run(
     health = Health(config.loop.health_every_s, telemetry.meter)
     # Until the engines are open there is nothing to finish: a stop signal ends the program there.
     with contextlib.ExitStack() as stack:
-        loading = hosting.loading("loading the models", LOAD_WITHIN_S) if hosting else None
+        loading = hosting.loading("loading the models", LOAD_WITHIN_S, stop) if hosting else None
         with loading or contextlib.nullcontext():
             analyzer = stack.enter_context(
                 open_analyzer(pack, config.model.backend, config.model.threads or None)

@@ -19,6 +19,9 @@ BEAT_S = 2.0
 
 STATUS_EVERY_BEATS = 2
 
+NEXT_WITHIN_S = 60.0
+"""What the main thread does between two named steps takes no longer."""
+
 _log = logging.getLogger("dermedge.service")
 
 
@@ -35,11 +38,19 @@ class Heart:
     Args:
         manager: Whom to tell.
         note: Keeps the words of a failure for the next start.
+        forget: Takes them back: what hung goes on.
     """
 
-    def __init__(self, manager: Manager, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        note: Callable[[str], None],
+        forget: Callable[[], None] = _nothing,
+    ) -> None:
         self._manager = manager
         self._note = note
+        self._forget = forget
+        self._look_error = ""
         self._probes: Sequence[Probe] = ()
         self._status: Callable[[], str] | None = None
         self._each_beat: Callable[[], None] = _nothing
@@ -78,12 +89,24 @@ class Heart:
         """
         self._probes, self._status, self._each_beat = tuple(probes), status, each_beat
 
+    def expect(self, what: str, within_s: float) -> None:
+        """The main thread does something that takes no longer; until :meth:`rest` or the next."""
+        self._manager.extend(within_s)
+        self._step.begin(what, within_s)
+
+    def rest(self) -> None:
+        """The main thread is looked at by the probes of a run, or waits for a person."""
+        self._step.rest()
+
     @contextmanager
     def step(self, what: str, within_s: float) -> Iterator[None]:
-        """A step of the start or of the end, inside its own stated time."""
-        self._manager.extend(within_s)
-        with self._step.doing(what, within_s):
+        """A step of the start that is told, inside its own stated time."""
+        self._manager.status(what)
+        self.expect(what, within_s)
+        try:
             yield
+        finally:
+            self.expect(f"after {what}", NEXT_WITHIN_S)
 
     def _beat(self) -> None:
         beats = 0
@@ -94,13 +117,22 @@ class Heart:
                 if self._hangs is not None:
                     _log.warning("it goes on; what hung: %s", self._hangs)
                     self._hangs = None
+                    self._forget()
             elif self._hangs is None:
                 self._hangs = words
                 self._say_hang(words)
             beats += 1
-            self._each_beat()
-            if self._status is not None and words is None and beats % STATUS_EVERY_BEATS == 0:
-                self._manager.status(self._status())
+            try:
+                self._look(beats, hangs=words is not None)
+            except Exception as error:  # of a disk, say: the watchdog is fed all the same
+                if str(error) != self._look_error:
+                    self._look_error = str(error)
+                    _log.exception("a look at what the run depends on failed")
+
+    def _look(self, beats: int, *, hangs: bool) -> None:
+        self._each_beat()
+        if self._status is not None and not hangs and beats % STATUS_EVERY_BEATS == 0:
+            self._manager.status(self._status())
 
     def _say_hang(self, words: str) -> None:
         _log.error("HANGS: %s; the stacks of all threads follow", words)

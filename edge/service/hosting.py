@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.engine_folder import chosen_engines, is_being_built
 from edge.liveness import Probe
 from edge.overlay.notices import Notice
-from edge.service.heart import Heart
+from edge.service.heart import NEXT_WITHIN_S, Heart
 from edge.service.last_end import Failure
 from edge.service.manager import Manager
 from edge.status import Status
@@ -23,6 +24,8 @@ _log = logging.getLogger("dermedge.service")
 BUILDING = "BUILDING engines for this board: slower until they are ready"
 
 HOW = "or by systemctl restart dermedge"
+
+LOOK_EVERY_S = 0.2
 
 TOLD_FOR_S = 60.0
 """How long a run says how the one before has ended."""
@@ -43,6 +46,7 @@ class Hosting:
         depends_on: Differs once a file has changed that runs depend on.
         engines: Folder of the engines that a GPU would use; ``None``: no engine is wanted.
         before: How the process before this one ended.
+        leave: Ends the process in order, and does not return.
     """
 
     manager: Manager
@@ -50,13 +54,34 @@ class Hosting:
     depends_on: Callable[[], object] = _nothing
     engines: Path | None = None
     before: Failure | None = None
+    leave: Callable[[], None] = lambda: None
     _is_building: bool = field(default=False)
     _told_of_change: bool = field(default=False)
     _told_since_s: float | None = field(default=None)
 
-    def loading(self, what: str, within_s: float) -> AbstractContextManager[None]:
-        """A step of the start that may take so long, and no longer."""
-        return self.heart.step(what, within_s)
+    @contextmanager
+    def loading(self, what: str, within_s: float, stop: Stop) -> Iterator[None]:
+        """A step of the start that may take so long, and no longer.
+
+        Nothing is open yet that must be finished: where somebody asks to stop meanwhile, the
+        process ends at once, in order.
+        """
+        is_over = threading.Event()
+
+        def look() -> None:
+            while not is_over.wait(LOOK_EVERY_S):
+                if stop.is_set:
+                    _log.info("asked to stop while %s", what)
+                    self.leave()
+
+        watcher = threading.Thread(target=look, name="stop while loading", daemon=True)
+        with self.heart.step(what, within_s):
+            watcher.start()
+            try:
+                yield
+            finally:
+                is_over.set()
+                watcher.join()
 
     def started(self, probes: Sequence[Probe], status: Status, stop: Stop) -> None:
         """The threads of the run are there.
@@ -85,12 +110,14 @@ class Hosting:
                 stop.request(words)
 
         self.heart.watch(probes, lambda: _status_words(status), look)
+        self.heart.rest()  # the main thread has a probe among these
         self.manager.ready()
         self.manager.status("running")
         self._told_since_s = self._told_since_s or time.monotonic()
 
     def ended(self) -> None:
-        """The threads of the run are gone."""
+        """The threads of the run are gone, or could not begin."""
+        self.heart.expect("going from one run to the next", NEXT_WITHIN_S)
         self.heart.watch(())
 
     def notices(self) -> list[Notice]:

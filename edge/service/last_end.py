@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,18 @@ from edge.analysis.stamp import boot_id
 from models.whole_file import write_whole
 
 RUNNING, FAILURE, TOLD = "running.json", "failure.json", "last-failure.json"
+
+RESULT = "last-result"
+"""In the runtime directory: what the service manager knows of the end, by ``ExecStopPost=``."""
+
+_RESULTS = {
+    "watchdog": "it hung, and the watchdog ended it",
+    "oom-kill": "it ran out of memory",
+    "timeout": "it did not come to its end in time, and was killed",
+    "signal": "it was killed, or crashed",
+    "core-dump": "it crashed",
+}
+"""By systemd.exec(5), ``$SERVICE_RESULT``."""
 
 _log = logging.getLogger("dermedge.service")
 
@@ -44,10 +57,12 @@ class LastEnd:
 
     Args:
         folder: Made where missing.
+        runtime: Where :data:`RESULT` lies, which does not outlive the machine's run.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runtime: Path | None = None) -> None:
         self._folder = folder
+        self._runtime = runtime
         self._told = False
 
     def begin(self) -> Failure | None:
@@ -57,6 +72,9 @@ class LastEnd:
             How the run before ended, where that was not in order.
         """
         before = self._before()
+        if self._runtime is not None:
+            with suppress(OSError):  # told at most once more
+                (self._runtime / RESULT).unlink(missing_ok=True)
         if before is not None:
             self._write(TOLD, asdict(before))
         self._remove(FAILURE)
@@ -73,6 +91,10 @@ class LastEnd:
             wall_clock.is_trusted(),
         )
         self._write(FAILURE, asdict(failure))
+
+    def goes_on(self) -> None:
+        """What was noted has passed: a thread that hung has come back."""
+        self._remove(FAILURE)
 
     def ended(self) -> None:
         """Note an end in order."""
@@ -91,10 +113,21 @@ class LastEnd:
             return None
         there = running.get("boot_id")
         if there == boot_id():
-            words = "it was killed, or ran out of memory"
+            words = self._by_manager() or "it was killed, or ran out of memory"
         else:
             words = "the power was cut, or the machine was reset"
         return Failure(words, there, None, None, False)
+
+    def _by_manager(self) -> str:
+        """What the service manager noted: ``$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS``, or empty."""
+        if self._runtime is None:
+            return ""
+        try:
+            result, _, how = (self._runtime / RESULT).read_text("utf-8").strip().partition(" ")
+        except (OSError, UnicodeDecodeError):
+            return ""
+        words = _RESULTS.get(result, "")
+        return f"{words} ({how})" if words and how else words
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

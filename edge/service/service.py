@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,16 +18,16 @@ from pathlib import Path
 
 from edge.config import Config, told_telemetry
 from edge.controls import Controls
-from edge.engine_folder import engines_root
+from edge.engine_folder import chosen_engines, engines_root
 from edge.errors import DermedgeError, InputError
 from edge.free_memory import give_back
 from edge.service.changes import signature
-from edge.service.heart import Heart
+from edge.service.heart import NEXT_WITHIN_S, Heart
 from edge.service.hosting import Hosting
 from edge.service.last_end import LastEnd
 from edge.service.manager import Manager
 from edge.service.remembered import remember, screens_told
-from edge.service.starts import count_start
+from edge.service.starts import count_start, uncount_start
 from edge.service.trouble import Trouble, screens_of
 from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
@@ -55,24 +56,29 @@ def serve(load: Callable[[], Config], config_path: Path | None, run: Run) -> int
         The exit code: 0 where somebody asked to stop.
     """
     state = _state()
-    manager, last_end, stop = Manager(), LastEnd(state), Stop()
+    runtime = _runtime()
+    manager, last_end, stop = Manager(), LastEnd(state, runtime), Stop()
     before = last_end.begin()
     if before is not None:
         _log.warning("the run before did not end in order: %s", before.words)
     with (
         stop_on_signals(stop),
         Telemetry() as telemetry,
-        Heart(manager, last_end.failed) as heart,
+        Heart(manager, last_end.failed, last_end.goes_on) as heart,
     ):
-        _wait_for_turn(manager, heart, stop)
-        host = _Host(telemetry, Hosting(manager, heart, before=before), stop, state, config_path)
+        heart.expect("beginning", NEXT_WITHIN_S)
+        _wait_for_turn(manager, heart, stop, runtime)
+        hosting = Hosting(
+            manager, heart, before=before, leave=lambda: _leave(manager, last_end, runtime)
+        )
+        host = _Host(telemetry, hosting, stop, state, config_path)
         code = 0
         while not stop.is_set and code == 0:
             code = host.turn(load, run)
         manager.stopping()
         manager.status("ends")
     if code == 0:
-        last_end.ended()
+        _end_in_order(last_end, runtime)
     else:
         last_end.failed(host.words)
     return code
@@ -92,7 +98,7 @@ class _Host:
         self.words = ""
         self._telemetry = telemetry
         self._hosting = hosting
-        hosting.depends_on = self._seen
+        hosting.depends_on = self._files
         self._stop = stop
         self._state = state
         self._config_path = config_path
@@ -157,6 +163,7 @@ class _Host:
         manager.status(f"not running: {error}")
         trouble = Trouble(error, self._hosting.notices)
         self._hosting.heart.watch([trouble.deadline])
+        self._hosting.heart.rest()
         until_s = time.monotonic() + LOOK_AGAIN_S
         sinks = self._config.output.sinks or screens_told(self._config_path, self._state)
         screens = screens_of(sinks, Controls(), self._stop, self._config.web.token)
@@ -165,16 +172,37 @@ class _Host:
             lambda: time.monotonic() >= until_s or self._seen() != seen,
             self._stop,
         )
+        self._hosting.heart.expect("going from one run to the next", NEXT_WITHIN_S)
 
     def _seen(self) -> object:
-        """Of the files and folders whose change is a reason to look again."""
+        """Of what is a reason to look again once it differs."""
+        engines: object = None
+        with contextlib.suppress(DermedgeError, OSError):  # no home: the run says so
+            engines = chosen_engines(engines_root())
+        return self._files(), engines
+
+    def _files(self) -> object:
+        """Of the configuration and the pack, as they lie on the disk."""
         paths = [] if self._config_path is None else [self._config_path]
         pack = Path(self._config.model.pack)
-        if pack.is_dir():
-            paths.append(pack)
-        with contextlib.suppress(DermedgeError):  # no home: the run says so
-            paths.append(engines_root())
+        with contextlib.suppress(OSError):  # not for this account, or a dying disk: the run says so
+            if pack.is_dir():
+                paths.append(pack)
         return signature(paths)
+
+
+def _end_in_order(last_end: LastEnd, runtime: Path | None) -> None:
+    last_end.ended()
+    if runtime is not None:
+        uncount_start(runtime)
+
+
+def _leave(manager: Manager, last_end: LastEnd, runtime: Path | None) -> None:
+    """End in order without waiting for what the main thread does: nothing is lost by it."""
+    manager.stopping()
+    _end_in_order(last_end, runtime)
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _engines_of(config: Config) -> Path | None:
@@ -186,19 +214,23 @@ def _engines_of(config: Config) -> Path | None:
     return None
 
 
-def _wait_for_turn(manager: Manager, heart: Heart, stop: Stop) -> None:
+def _wait_for_turn(manager: Manager, heart: Heart, stop: Stop, runtime: Path | None) -> None:
     """Let a process that ends again and again wait before it loads anything."""
-    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if not runtime:
+    if runtime is None:
         return
-    starts, wait_s = count_start(Path(runtime))
+    starts, wait_s = count_start(runtime)
     if wait_s <= 0.0:
         return
     words = f"start {starts} within ten minutes: waits {wait_s:g} s"
     _log.warning("%s", words)
-    manager.status(words)
-    with heart.step("waiting for its turn", wait_s + 10.0):
+    with heart.step(words, wait_s + 10.0):
         stop.wait(wait_s)
+
+
+def _runtime() -> Path | None:
+    """systemd's ``RUNTIME_DIRECTORY``."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else None
 
 
 def _state() -> Path:

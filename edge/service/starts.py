@@ -44,6 +44,16 @@ def count_start(folder: Path) -> tuple[int, float]:
     return len(recent), wait_s(len(recent))
 
 
+def uncount_start(folder: Path) -> None:
+    """Take back the newest start: it has ended because somebody asked it to."""
+    path = folder / _FILE
+    try:
+        known = json.loads(path.read_bytes())["monotonic_s"]
+        write_whole(path, json.dumps({"monotonic_s": known[:-1]}).encode())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("starts are not counted: %s", error)
+
+
 def wait_s(starts: int) -> float:
     """Seconds to wait before this start: none, then 2, 4, 8 and so on, at most a minute."""
     over = starts - FREE_STARTS

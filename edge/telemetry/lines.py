@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -9,8 +10,10 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from edge import wall_clock
 from edge.analysis.stamp import boot_id
@@ -43,7 +46,8 @@ class Lines:
         self._meter = meter
         self._every_s = every_s
         self._keep_bytes = keep_bytes
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._whole_bytes = 0
         self._synced_s = time.monotonic()
         self._told = False
         self._over = threading.Event()
@@ -64,7 +68,7 @@ class Lines:
                     self._finish()
                 self._told = False
             except OSError as error:
-                self._file = None
+                self._take_back()
                 if not self._told:
                     self._told = True
                     _log.warning("telemetry is not written: %s: %s", self._folder, error)
@@ -75,13 +79,28 @@ class Lines:
 
     def _write(self) -> None:
         file = self._file or self._next_file()
-        file.write(json.dumps(self._line(), ensure_ascii=False).encode() + b"\n")
-        file.flush()
+        line = json.dumps(self._line(), ensure_ascii=False).encode() + b"\n"
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._whole_bytes += len(line)
         if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
             os.fsync(file.fileno())
             self._synced_s = time.monotonic()
-        if file.tell() >= FILE_BYTES:
+        if self._whole_bytes >= FILE_BYTES:
             self._finish()
+
+    def _take_back(self) -> None:
+        """After a failed write: the file ends with its last whole line, and is gone on with."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            file.truncate(self._whole_bytes)
+            file.seek(self._whole_bytes)
+        except OSError:  # the disk is gone, or read-only: another file once it takes one
+            self._file = None
+            with suppress(OSError):
+                file.close()
 
     def _finish(self) -> None:
         file, self._file = self._file, None
@@ -89,7 +108,7 @@ class Lines:
             os.fsync(file.fileno())
             file.close()
 
-    def _next_file(self) -> BinaryIO:
+    def _next_file(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         known = sorted(_numbered(self._folder))
         number = known[-1][0] + 1 if known else 1
@@ -98,7 +117,9 @@ class Lines:
             room -= path.stat().st_size
             if room < 0:
                 path.unlink()
-        self._file = open(self._folder / f"telemetry-{number:06d}.jsonl", "xb")
+        # Unbuffered: what could not be written is not kept for later.
+        self._file = open(self._folder / f"telemetry-{number:06d}.jsonl", "xb", buffering=0)
+        self._whole_bytes = 0
         return self._file
 
     def _line(self) -> dict[str, Any]:

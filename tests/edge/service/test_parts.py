@@ -16,10 +16,10 @@ from edge.recovery import DAEMON_REQUEST, REBOOT_REQUEST, Recovery, RecoveryPlan
 from edge.service import heart as heart_module
 from edge.service.changes import signature
 from edge.service.heart import Heart
-from edge.service.last_end import FAILURE, RUNNING, TOLD, LastEnd
+from edge.service.last_end import FAILURE, RESULT, RUNNING, TOLD, LastEnd
 from edge.service.manager import Manager
 from edge.service.remembered import remember, remembered, screens_told
-from edge.service.starts import FREE_STARTS, LONGEST_WAIT_S, count_start
+from edge.service.starts import FREE_STARTS, LONGEST_WAIT_S, count_start, uncount_start
 
 
 @pytest.fixture
@@ -81,17 +81,20 @@ def test_without_a_manager_nothing_is_said(tmp_path):
 def test_a_thread_past_its_time_stops_the_feeding_until_it_comes_back(listener, capfd):
     ear, environment = listener
     noted: list[str] = []
+    taken_back: list[bool] = []
     deadline = Deadline("analysis")
-    with Heart(Manager(environment), noted.append) as heart:
+    with Heart(Manager(environment), noted.append, lambda: taken_back.append(True)) as heart:
         heart.watch([deadline], lambda: "all well")
         time.sleep(0.3)
         assert {"WATCHDOG=1", "STATUS=all well"} <= set(heard(ear))
         deadline.begin("one frame", 0.05)
         heard(ear)
         assert heard(ear) == []
+        assert not taken_back
         deadline.rest()
         time.sleep(0.2)
         assert "WATCHDOG=1" in heard(ear)
+    assert taken_back == [True]
     (words,) = noted
     assert words.startswith("it hung: analysis: one frame for")
     said = capfd.readouterr().err
@@ -103,10 +106,38 @@ def test_a_step_of_the_start_has_its_own_time(listener):
     with Heart(Manager(environment), lambda _: None) as heart:
         with heart.step("loading", 5.0):
             time.sleep(0.25)
-        assert {"EXTEND_TIMEOUT_USEC=5000000", "WATCHDOG=1"} <= set(heard(ear))
+        assert {"EXTEND_TIMEOUT_USEC=5000000", "STATUS=loading", "WATCHDOG=1"} <= set(heard(ear))
         with heart.step("loading", 0.01):
             heard(ear)
             assert "WATCHDOG=1" not in heard(ear)
+
+
+def test_the_main_thread_is_held_to_a_time_between_two_steps(listener, monkeypatch):
+    ear, environment = listener
+    monkeypatch.setattr(heart_module, "NEXT_WITHIN_S", 0.3)
+    with Heart(Manager(environment), lambda _: None) as heart:
+        with heart.step("loading", 5.0):
+            pass
+        assert "WATCHDOG=1" in heard(ear, 0.2)
+        time.sleep(0.4)
+        heard(ear)
+        assert "WATCHDOG=1" not in heard(ear)  # it has not come to its next step
+        heart.rest()
+        time.sleep(0.2)
+        assert "WATCHDOG=1" in heard(ear)
+
+
+def test_a_look_that_fails_is_told_once_and_the_watchdog_is_fed(listener, caplog):
+    ear, environment = listener
+
+    def look() -> None:
+        raise OSError(5, "Input/output error")
+
+    with Heart(Manager(environment), lambda _: None) as heart:
+        heart.watch([], lambda: "all well", look)
+        time.sleep(0.6)
+        assert heard(ear).count("WATCHDOG=1") > 2
+    assert caplog.text.count("Input/output error") == 2  # in the line, and in its traceback
 
 
 def test_each_beat_is_heard_without_a_watchdog(monkeypatch):
@@ -141,6 +172,37 @@ def test_a_killed_run_is_told_and_kept_for_the_doctor(tmp_path):
     failure = LastEnd(tmp_path).begin()
     assert failure is not None and failure.words == "it was killed, or ran out of memory"
     assert json.loads((tmp_path / TOLD).read_text())["words"] == failure.words
+
+
+@pytest.mark.parametrize(
+    ("noted", "words"),
+    [
+        ("watchdog dumped ABRT", "it hung, and the watchdog ended it (dumped ABRT)"),
+        ("oom-kill killed KILL", "it ran out of memory (killed KILL)"),
+        ("signal killed KILL", "it was killed, or crashed (killed KILL)"),
+        ("core-dump dumped SEGV", "it crashed (dumped SEGV)"),
+        ("success exited 0", "it was killed, or ran out of memory"),  # of an end before that
+        ("", "it was killed, or ran out of memory"),
+    ],
+)
+def test_the_manager_knows_how_it_was_killed(tmp_path, noted, words):
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    runtime.mkdir()
+    LastEnd(state, runtime).begin()
+    (runtime / RESULT).write_text(noted + "\n")
+    failure = LastEnd(state, runtime).begin()
+    assert failure is not None and failure.words == words
+    assert not (runtime / RESULT).exists()
+
+
+def test_what_hung_and_went_on_is_no_failure(tmp_path):
+    last = LastEnd(tmp_path)
+    last.begin()
+    last.failed("it hung: analysis")
+    last.goes_on()
+    (tmp_path / RUNNING).write_text('{"boot_id": "another"}')
+    failure = LastEnd(tmp_path).begin()
+    assert failure is not None and "power was cut" in failure.words
 
 
 def test_another_boot_means_the_power_was_cut(tmp_path):
@@ -182,6 +244,14 @@ def test_start_after_start_waits_longer(tmp_path):
     waits = [count_start(tmp_path)[1] for _ in range(FREE_STARTS + 8)]
     assert waits[: FREE_STARTS + 3] == [0.0] * FREE_STARTS + [2.0, 4.0, 8.0]
     assert waits[-1] == LONGEST_WAIT_S
+
+
+def test_a_start_that_ended_because_somebody_asked_does_not_count(tmp_path):
+    for _ in range(20):
+        assert count_start(tmp_path) == (1, 0.0)
+        uncount_start(tmp_path)
+    uncount_start(tmp_path)
+    assert count_start(tmp_path) == (1, 0.0)
 
 
 def test_old_starts_and_broken_counters_do_not_count(tmp_path):

@@ -293,3 +293,96 @@ def test_a_closed_terminal_ends_it_in_order(service):
     service.process.send_signal(signal.SIGHUP)
     assert service.process.wait(PATIENCE_S) == 0
     assert not (service.folder / "state" / "running.json").exists()
+
+
+NOT_FOR_IT = """
+import os
+from pathlib import Path
+forbidden = FORBIDDEN
+access, is_dir, read_bytes = os.access, Path.is_dir, Path.read_bytes
+def refuse(path):
+    if str(path).startswith(forbidden):
+        raise PermissionError(13, "Permission denied", str(path))
+def checked(real):
+    def call(self, *more, **named):
+        refuse(self)
+        return real(self, *more, **named)
+    return call
+Path.is_dir, Path.read_bytes = checked(is_dir), checked(read_bytes)
+os.access = lambda path, *more, **named: (
+    not str(path).startswith(forbidden) and access(path, *more, **named))
+"""
+
+
+def test_a_configuration_that_it_may_not_read_is_shown(service):
+    service.configure()
+    service.start(NOT_FOR_IT.replace("FORBIDDEN", repr(str(service.config))))
+    service.wait_for_words("STATUS=not running: expected a TOML file")
+    assert "Permission denied" in service.log() and service.process.poll() is None
+    assert service.stop() == 0
+
+
+def test_a_pack_in_a_folder_that_it_may_not_enter_is_shown(service):
+    service.pack = Path("/home/nurse/pack")
+    service.configure()
+    service.start(NOT_FOR_IT.replace("FORBIDDEN", repr("/home/nurse")))
+    service.wait_for_words("STATUS=not running: ")
+    service.wait(lambda: service.page("/healthz")[0] == 503, "its reason")
+    assert service.stop() == 0
+
+
+LOADS_FOR_LONG = """
+import time
+from edge import compose
+def load(*_, **__):
+    time.sleep(600)
+compose.open_analyzer = load
+"""
+
+
+def test_a_stop_while_the_models_load_is_an_end_in_order(service):
+    service.configure()
+    service.start(LOADS_FOR_LONG)
+    service.wait_for_words("STATUS=loading the models")
+    began_s = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began_s < 5.0
+    assert not (service.folder / "state" / "running.json").exists()
+    starts = json.loads((service.folder / "run" / "starts.json").read_text())
+    assert starts == {"monotonic_s": []}
+
+
+HANGS_BETWEEN_RUNS = """
+import time
+from edge.service import heart, hosting
+from edge.service import service
+hosting.NEXT_WITHIN_S = service.NEXT_WITHIN_S = heart.NEXT_WITHIN_S = 1.0
+service.remember = lambda *_: time.sleep(600)
+"""
+
+
+def test_a_main_thread_that_hangs_between_two_runs_is_told(service):
+    service.environment["WATCHDOG_USEC"] = "2000000"
+    service.configure()
+    service.start(HANGS_BETWEEN_RUNS)
+    service.wait_for_words("STATUS=HANGS: service: ")
+    service.heard.clear()
+    time.sleep(1.5)
+    service.wait(lambda: True, "")
+    assert "WATCHDOG=1" not in service.heard[1:]
+    assert "HANGS_BETWEEN" in service.log() or "<string>" in service.log()  # its stack
+
+
+def test_files_that_a_build_leaves_are_no_change(service):
+    engines = service.folder / "engines"
+    engines.mkdir()
+    service.environment["DERMEDGE_ENGINES"] = str(engines)
+    service.configure("v4l2:/dev/video-none")
+    service.start()
+    service.wait_for_words("STATUS=camera away: ")
+    for name in (".build.lock", ".attempts.json"):
+        (engines / name).write_text("{}")
+    time.sleep(11.0)  # two beats
+    assert "the configuration has changed" not in service.log()
+    assert service.log().count("running v4l2") == 1
+    assert service.stop() == 0

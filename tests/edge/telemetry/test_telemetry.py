@@ -238,6 +238,38 @@ def test_a_disk_that_takes_nothing_is_told_once_and_tried_again(
     assert caplog.text.count("telemetry is not written") == 1
 
 
+def test_a_full_disk_leaves_one_file_that_goes_on(meter: Meter, tmp_path: Path, monkeypatch):
+    """A short write, as a full disk gives: nothing of it stays, and no other file is begun."""
+    monkeypatch.setattr(lines_module, "_RETRY_S", 0.01)
+    room, real = [3], open
+
+    class Full:
+        def __init__(self, file) -> None:
+            self._file = file
+
+        def write(self, data: bytes) -> int:
+            room[0] -= 1
+            return self._file.write(data if room[0] >= 0 else data[:100])
+
+        def __getattr__(self, name: str):
+            return getattr(self._file, name)
+
+    monkeypatch.setattr(lines_module, "open", lambda *a, **k: Full(real(*a, **k)), raising=False)
+    lines = Lines(tmp_path, meter, 0.01, 64 << 20)
+    wait_for(lambda: room[0] < -20)
+    (path,) = tmp_path.iterdir()
+    assert len(read_whole(path)) == 3
+    room[0] = 1000
+    wait_for(lambda: len(read_whole(path)) > 5)
+    lines.close()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def read_whole(path: Path) -> list[object]:
+    """Every line that has its end."""
+    return [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
+
+
 # --- the configuration ----------------------------------------------------------------------------
 
 
