@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
@@ -83,6 +84,14 @@ class EngineBuilder:
                 self._choose(job, card)
         refuse({card.part: verdict_of(card) for card in cards})
 
+    def are_in_use(self, parts: Sequence[Part], precision: Precision) -> bool:
+        """Whether engines that :meth:`keep` would leave as they are are in use for every part.
+
+        Raises:
+            DermedgeError: As of :meth:`EngineJob.compile`.
+        """
+        return all(self._is_in_use(self._job(part, precision)) for part in parts)
+
     def keep_the_fastest(self, parts: Sequence[Part]) -> None:
         """Try every precision, and put the fastest engine of each part to use that passes.
 
@@ -120,6 +129,15 @@ class EngineBuilder:
         model = _model(self._pack, part)
         calibration = self._calibrations[part] if precision == "int8" else None
         return EngineJob(part, model, precision, self._device, self._choices, calibration)
+
+    def _is_in_use(self, job: EngineJob) -> bool:
+        card = job.found()
+        if card is None or not card.passed or not job.is_chosen(card):
+            return False
+        with suppress(ModelRefusedError):  # keep() says what is wrong with it, and builds it again
+            job.engines.check_content(card)
+            return still_judged(card, self._pack, self._golden)
+        return False
 
     def _calibrate(self, parts: Sequence[Part], precision: Precision) -> None:
         if precision == "int8" and self._calibration is not None:

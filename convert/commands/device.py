@@ -54,6 +54,11 @@ def device(config_path: Path, precision: str) -> None:
         return
     pack, root, facts = find_pack(config.model.pack), engines_root(), device_at_hand()
     wanted = cast(Precision, precision)
+    builder = EngineBuilder(pack, facts, Choices(root, 3, None), GoldenFrames(None))
+    # Before anything is counted: a power cut at every start would else spend the attempts.
+    if builder.are_in_use(_PARTS, wanted):
+        click.echo("nothing to build: the engines of this device are in use")
+        return
     attempts = Attempts(root, key_of(pack, facts, wanted))
     if attempts.count >= MOST:
         raise ModelRefusedError(
@@ -64,6 +69,5 @@ def device(config_path: Path, precision: str) -> None:
     with only_builder(root):
         number = attempts.begin()
         click.echo(f"attempt {number} of at most {MOST}")
-        builder = EngineBuilder(pack, facts, Choices(root, 3, None), GoldenFrames(None))
         builder.keep(_PARTS, wanted)
         attempts.succeeded()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,15 +17,7 @@ BOARDS: tuple[Board, ...] = ("jetson", "pi", "pc")
 MAIN_UNIT = "dermedge.service"
 """Without it there is no installation."""
 
-UNITS = (
-    "dermedge.target",
-    "dermedge.service",
-    "dermedge-convert.service",
-    "dermedge-restart-camera-daemon.path",
-    "dermedge-restart-camera-daemon.service",
-    "dermedge-reboot.path",
-    "dermedge-reboot.service",
-)
+_KINDS = ("service", "path", "target", "timer", "socket")
 ENABLED = ("dermedge.target", "dermedge.service", "dermedge-convert.service")
 """What starts with the machine."""
 
@@ -69,7 +62,7 @@ def place(layout: Layout, source: Path, choices: Choices) -> list[Path]:
     Raises:
         InputError: Something cannot be read or written.
     """
-    needed = [(layout.units / name, source / name) for name in UNITS]
+    needed = [(layout.units / name, source / name) for name in {MAIN_UNIT, *_units_in(source)}]
     needed += [(layout.root / to, source / name) for name, to in _SYSTEM.items()]
     needed += [(path, source / "drop-ins" / name) for path, name in _drop_ins(layout, choices)]
     # Another version, as of a rollback, may not have all of them.
@@ -91,6 +84,19 @@ def place_config(layout: Layout, source: Path) -> bool:
     return write(layout.config, _read(source / CONFIG))
 
 
+def guard_config(layout: Layout, group_id: int | None) -> None:
+    """Let root write the configuration, the service read it, and nobody else see its secrets.
+
+    Args:
+        layout: Where it is.
+        group_id: Of the service's account; ``None`` where it is not known here.
+    """
+    if group_id is None or layout.config.is_symlink():
+        return
+    os.chown(layout.config, 0, group_id)
+    layout.config.chmod(0o640)
+
+
 def is_config_changed(layout: Layout, source: Path) -> bool:
     """Whether somebody has changed the configuration."""
     try:
@@ -99,9 +105,19 @@ def is_config_changed(layout: Layout, source: Path) -> bool:
         return False
 
 
+def unit_names(layout: Layout) -> list[str]:
+    """Of every installed version: another one may have units that this one does not know."""
+    folders = layout.versions.glob("*/share/dermedge/systemd")
+    return sorted({MAIN_UNIT, *(name for folder in folders for name in _units_in(folder))})
+
+
+def _units_in(source: Path) -> list[str]:
+    return [path.name for kind in _KINDS for path in source.glob(f"*.{kind}")]
+
+
 def placed(layout: Layout) -> list[Path]:
     """Every file that :func:`place` may have written and that is there."""
-    paths = [layout.units / name for name in UNITS]
+    paths = [layout.units / name for name in unit_names(layout)]
     paths += [layout.root / to for to in _SYSTEM.values()]
     return [path for path in (*paths, *_all_drop_ins(layout)) if path.exists()]
 

@@ -47,6 +47,11 @@ class Layout:
         return self.opt / "choices.json"
 
     @property
+    def groups(self) -> Path:
+        """Names of groups that the installation made, for the uninstallation."""
+        return self.opt / "groups.json"
+
+    @property
     def lock(self) -> Path:
         """Held by whoever changes the installation."""
         return self.opt / ".lock"

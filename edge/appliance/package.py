@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -14,6 +16,12 @@ from edge.appliance.system import run
 from edge.errors import InputError, RequestError
 
 INSTALL_WITHIN_S = 3600.0
+
+_SOURCES = (
+    *("pyproject.toml", "README.md", "LICENSE"),
+    *("edge", "convert", "models", "systemd", "docs"),
+)
+"""Of a checkout, what its wheel is made of."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,19 @@ class Package:
     constraints: Path | None
 
     def version_id(self, extras: Sequence[str]) -> str:
-        """The version, and a hash of what is in the wheel and of the extras beside it.
+        """The version, and a hash of the wheel's content, the extras and what comes beside it.
 
         The same content has the same name, and other content another one: nothing that is in use
-        is ever changed.
+        is ever changed. Of the other wheels the names count, which carry their versions.
         """
         version = self.wheel.name.split("-")[1]
         digest = hashlib.sha256(",".join(sorted(extras)).encode())
+        if self.wheels is not None:
+            others = sorted(path.name for path in self.wheels.glob("*.whl") if path != self.wheel)
+            digest.update("\n".join(others).encode())
         try:
+            if self.constraints is not None:
+                digest.update(self.constraints.read_bytes())
             with zipfile.ZipFile(self.wheel) as content:
                 for member in sorted(content.infolist(), key=lambda member: member.filename):
                     digest.update(f"{member.filename}:{member.CRC:08x}\n".encode())
@@ -135,10 +148,25 @@ def from_checkout(checkout: Path, build: Path) -> Package:
     Raises:
         InputError: It cannot be built.
     """
+    if importlib.util.find_spec("pip") is None:
+        raise InputError(
+            f"pip in {sys.executable}, to build a wheel of this checkout",
+            got="none",
+            next_step="install Debian's python3-pip, or use a bundle, which brings pip",
+        )
+    # Of a copy: what an earlier build left in the checkout would go into the wheel.
+    source = build / "source"
+    source.mkdir()
+    for name in _SOURCES:
+        path = checkout / name
+        if path.is_dir():
+            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(path, source / name)
     run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps"),
-            *("--wheel-dir", str(build), str(checkout)),
+            *("--wheel-dir", str(build), str(source)),
         ],
         within_s=INSTALL_WITHIN_S,
         purpose="build a wheel of this checkout",

@@ -12,6 +12,12 @@ from edge.appliance.system import run, works
 from edge.errors import InputError
 
 STARTS_WITHIN_S = 60.0
+"""So long nothing may be heard of it while it starts."""
+
+LOADS_WITHIN_S = 900.0
+"""So long it may start while it says what it does: at the first start a slow board prepares its
+networks for minutes, and one that ended often waits for its turn."""
+
 _LOGINS = ("getty@tty1.service", "display-manager.service")
 
 
@@ -44,15 +50,22 @@ class Services:
         if not self._here:
             return
         self._do("restart", "--no-block", "dermedge.target")  # and all that is part of it
-        until_s = time.monotonic() + STARTS_WITHIN_S
-        while time.monotonic() < until_s:
+        began_s = heard_s = time.monotonic()
+        told = ""
+        while (now_s := time.monotonic()) - heard_s < STARTS_WITHIN_S:
             state = self._show("dermedge.service")
             if state.get("ActiveState") == "active":
                 say(self.state_of("dermedge.service"))
                 return
+            words = state.get("StatusText", "")
+            if state.get("SubState") == "start" and words and now_s - began_s < LOADS_WITHIN_S:
+                heard_s = now_s
+                if words != told:
+                    told = words
+                    say(f"dermedge.service: {words}")
             time.sleep(0.5)
         raise InputError(
-            f"dermedge.service to start within {STARTS_WITHIN_S:g} s",
+            f"dermedge.service to start within {now_s - began_s:.0f} s",
             got=self.state_of("dermedge.service"),
             next_step="see journalctl -u dermedge; dermedge service rollback leads back",
         )

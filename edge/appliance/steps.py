@@ -17,13 +17,14 @@ from edge.appliance.files import (
     BOARDS,
     CAMERA_DAEMON,
     ENABLED,
-    UNITS,
     Choices,
     drop_in_folders,
+    guard_config,
     is_config_changed,
     place,
     place_config,
     placed,
+    unit_names,
 )
 from edge.appliance.layout import Layout
 from edge.appliance.package import Package
@@ -103,7 +104,8 @@ def uninstall(layout: Layout, say: Say) -> None:
         return
     with _alone(layout):
         services = Services(layout)
-        services.stop_and_disable(UNITS)
+        units = unit_names(layout)
+        services.stop_and_disable(units)
         version = versions.in_use(layout)
         _keep_config(layout, version, say)
         for path in placed(layout):
@@ -115,7 +117,7 @@ def uninstall(layout: Layout, say: Say) -> None:
             link = layout.commands / name
             if _is_ours(layout, link):
                 link.unlink()
-        services.forget(UNITS)
+        services.forget(units)
         shutil.rmtree(layout.cache, ignore_errors=True)
         kept = _empty_state(layout)
         _remove_account(layout)
@@ -152,15 +154,18 @@ def _take_into_use(layout: Layout, version: Path, choices: Choices, say: Say) ->
     source = versions.units_of(version)
     services = Services(layout)
     changed = place(layout, source, choices)
-    if place_config(layout, source):
+    is_config_new = place_config(layout, source)
+    if is_config_new:
         changed.append(layout.config)
     for path in changed:
         say(f"written: {path}" if path.exists() else f"removed: {path}")
     versions.switch(layout, version)
     _link_commands(layout, say)
     _make_account(layout)
+    if is_config_new:  # from then on its owner's affair
+        guard_config(layout, _groups(layout).get("dermedge", (None, ""))[0])
     services.reload()
-    there = [name for name in UNITS if (layout.units / name).exists()]
+    there = [name for name in unit_names(layout) if (layout.units / name).exists()]
     services.enable([name for name in ENABLED if name in there])
     if CAMERA_DAEMON in there:
         services.enable((CAMERA_DAEMON,), wanted=choices.board == "jetson")
@@ -235,14 +240,41 @@ def _is_ours(layout: Layout, link: Path) -> bool:
 
 
 def _make_account(layout: Layout) -> None:
+    before = _groups(layout)
     root = [] if layout.is_this_system else [f"--root={layout.root}"]
     run(["systemd-sysusers", *root, "dermedge.conf"], purpose="make the account dermedge")
+    _remember_groups(layout, set(_groups(layout)) - set(before) - {"dermedge"})
     run(
         ["systemd-tmpfiles", *root, "--create", "dermedge.conf"],
         purpose="make the folders of the service",
     )
     if layout.is_this_system and works(["udevadm", "control", "--reload"]):
         works(["udevadm", "trigger", "--subsystem-match=gpio", "--subsystem-match=video4linux"])
+
+
+def _groups(layout: Layout) -> dict[str, tuple[int, str]]:
+    """Number and members of the groups of that system; this one's own may be others."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for line in (layout.root / "etc/group").read_text("utf-8", "replace").splitlines():
+            fields = line.split(":")
+            if len(fields) == 4 and fields[2].isdigit():
+                found[fields[0]] = (int(fields[2]), fields[3])
+    return found
+
+
+def _remember_groups(layout: Layout, made: set[str]) -> None:
+    """Those that the account was the first to need, for the day when it goes."""
+    known = _made_groups(layout)
+    if not made <= known:
+        write(layout.groups, (json.dumps(sorted(known | made)) + "\n").encode())
+
+
+def _made_groups(layout: Layout) -> set[str]:
+    try:
+        return set(json.loads(layout.groups.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return set()
 
 
 def _remove_account(layout: Layout) -> None:
@@ -253,6 +285,10 @@ def _remove_account(layout: Layout) -> None:
     if layout.is_this_system:
         works(["userdel", "dermedge"])
         works(["groupdel", "dermedge"])
+        there = _groups(layout)
+        for name in sorted(_made_groups(layout) & set(there)):
+            if not there[name][1]:  # nobody else has come to need it
+                works(["groupdel", name])
 
 
 def _keep_config(layout: Layout, version: Path | None, say: Say) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,12 +11,17 @@ import click
 from edge.appliance import steps
 from edge.appliance.files import BOARDS
 from edge.appliance.layout import Layout
-from edge.appliance.package import Package, from_checkout, from_wheels
+from edge.appliance.package import from_wheels
 from edge.errors import RequestError
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 NOT_INSTALLED_EXIT = 3
+
+_FROM_THERE = """import sys
+sys.path.insert(0, sys.argv.pop(1))
+from edge.appliance.installer import main
+sys.exit(main(sys.argv[1:]))"""
 
 _HERE = Layout(Path("/"))
 
@@ -55,13 +61,20 @@ def install(
     extras: str | None,
 ) -> int:
     """Install or upgrade. Configuration, cases, recordings and engines stay as they are."""
-    wishes: dict[str, object] = {
-        "board": board,
-        "kiosk": kiosk,
-        "extras": None if extras is None else [name for name in extras.split(",") if name],
-    }
-    steps.install(_HERE, lambda build: _package(wheels, constraints, build), wishes, click.echo)
-    return 0
+    if wheels is None:
+        _refuse_no_checkout()
+        what = ["--checkout", str(_CHECKOUT)]
+    else:
+        what = ["--wheels", str(wheels.resolve())]
+    if constraints is not None:
+        what += ["--constraints", str(constraints.resolve())]
+    if board is not None:
+        what += ["--board", board]
+    if kiosk is not None:
+        what.append("--kiosk" if kiosk else "--no-kiosk")
+    if extras is not None:
+        what += ["--extras", extras]
+    return _installed_by_itself(wheels, what)
 
 
 @service.command("rollback")
@@ -84,13 +97,18 @@ def status() -> int:
     return 0 if steps.status(_HERE, click.echo) else NOT_INSTALLED_EXIT
 
 
-def _package(wheels: Path | None, constraints: Path | None, build: Path) -> Package:
-    if wheels is not None:
-        return from_wheels(wheels, constraints)
+def _refuse_no_checkout() -> None:
     if not (_CHECKOUT / "pyproject.toml").is_file():
         raise RequestError(
             "a folder of wheels: --wheels FOLDER",
             got=f"none, and {sys.prefix} is no checkout of dermedge",
             next_step="name the folder of a bundle",
         )
-    return from_checkout(_CHECKOUT, build)
+
+
+def _installed_by_itself(wheels: Path | None, what: list[str]) -> int:
+    """Run the installer of what is to be installed: only that knows its own units."""
+    code = _CHECKOUT if wheels is None else from_wheels(wheels, None).wheel
+    # Not by PYTHONPATH: the programs that the installer starts would inherit it.
+    command = [sys.executable, "-I", "-B", "-c", _FROM_THERE, str(code), *what]
+    return subprocess.run(command, check=False).returncode

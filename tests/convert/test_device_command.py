@@ -73,8 +73,16 @@ def test_what_is_missing_is_built_once(a_device: Device):
     assert len(chosen_engines(a_device.root)) == 2
     assert a_device.attempts == {}
     before = {path: path.stat().st_mtime_ns for path in a_device.root.rglob("*.engine")}
-    assert a_device.build()[0] == 0
+    everything = {path: path.stat().st_mtime_ns for path in a_device.root.rglob("*")}
+    code, said = a_device.build()
+    assert code == 0 and "nothing to build: the engines of this device are in use" in said
     assert {path: path.stat().st_mtime_ns for path in a_device.root.rglob("*.engine")} == before
+    assert {path: path.stat().st_mtime_ns for path in a_device.root.rglob("*")} == everything
+    # One that was damaged is built again.
+    path = min(before)
+    path.write_bytes(path.read_bytes()[:-1])
+    code, said = a_device.build()
+    assert code == 0 and "built again" in said and path.stat().st_mtime_ns != before[path]
 
 
 def test_after_three_that_fail_it_is_not_tried_again_until_something_changes(a_device: Device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from edge.appliance.files import BOARDS, CAMERA_DAEMON, ENABLED, UNITS, Choices, place
+from edge.appliance.files import (
+    BOARDS,
+    CAMERA_DAEMON,
+    ENABLED,
+    Choices,
+    guard_config,
+    place,
+    placed,
+)
 from edge.appliance.layout import Layout
 from edge.config import load_config
 from edge.errors import InputError
@@ -92,10 +101,23 @@ def test_requests_are_the_files_that_units_wait_for():
     assert waited == {f"/run/dermedge/{name}" for name in (DAEMON_REQUEST, REBOOT_REQUEST)}
 
 
-def test_everything_in_the_folder_is_installed():
+def test_everything_in_the_folder_is_installed(tmp_path: Path):
+    layout = Layout(tmp_path)
+    place(layout, FOLDER, Choices("pc", False, ()))
     names = {path.name for path in FILES if path.parent == FOLDER}
-    assert names == set(UNITS)
+    assert {path.name for path in layout.units.iterdir()} == names
     assert {*ENABLED, CAMERA_DAEMON} <= names
+
+
+def test_the_configuration_is_for_root_and_the_service(tmp_path: Path):
+    layout = Layout(tmp_path)
+    layout.config.parent.mkdir(parents=True)
+    layout.config.write_text("secret")
+    guard_config(layout, None)  # an account that is not known: nothing is locked out
+    assert layout.config.stat().st_mode & 0o777 == 0o644
+    guard_config(layout, os.getgid())
+    assert layout.config.stat().st_mode & 0o777 == 0o640
+    assert layout.config.stat().st_gid == os.getgid()
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -117,14 +139,20 @@ def test_each_board_gets_its_drop_ins_and_loses_those_of_another(
 
 def test_a_version_without_some_units_can_be_gone_back_to(tmp_path: Path):
     layout = Layout(tmp_path / "root")
-    place(layout, FOLDER, Choices("jetson", True, ()))
-    earlier = tmp_path / "earlier"
-    shutil.copytree(FOLDER, earlier)
+    now, earlier = (
+        layout.versions / name / "share/dermedge/systemd" for name in ("now", "earlier")
+    )
+    for folder in (now, earlier):
+        shutil.copytree(FOLDER, folder)
+    (now / "dermedge-new.timer").write_text("[Timer]\n")
+    place(layout, now, Choices("jetson", True, ()))
+    assert layout.units / "dermedge-new.timer" in placed(layout)
     for name in ("dermedge-reboot.path", "dermedge-reboot.service", "udev.rules"):
         (earlier / name).unlink()
     shutil.rmtree(earlier / "drop-ins")
     place(layout, earlier, Choices("jetson", True, ()))
     assert not (layout.units / "dermedge-reboot.path").exists()
+    assert not (layout.units / "dermedge-new.timer").exists()
     assert not list(layout.units.rglob("*.conf"))
     assert (layout.units / "dermedge.service").exists()
     (earlier / "dermedge.service").unlink()

@@ -171,6 +171,16 @@ class NspawnMachine(Machine):
         finally:
             self.cut()
 
+    def ended_by_itself(self, within_s: float = 60.0) -> int:
+        """Wait until the container ends because somebody in it asked for that; its exit code."""
+        assert self._process is not None
+        try:
+            return self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise NoAnswerError(f"it has not ended within {within_s:g} s") from None
+        finally:
+            self.cut()
+
     def cut(self) -> None:
         if self._process is not None:
             for pid in self._inside():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.appliance.files import BOARDS
 from tests.vm.build import CHECKOUT, Pieces
 from tests.vm.machine import SHARE
 from tests.vm.nspawn import NspawnMachine
@@ -30,6 +31,15 @@ requests = "/run/dermedge"
 """
 
 
+DROP_INS = """
+from pathlib import Path
+from edge.appliance.files import Choices, place
+from edge.appliance.layout import Layout
+place(Layout(Path("/")), Path("/opt/dermedge/current/share/dermedge/systemd"),
+      Choices("{board}", "{board}" != "pc", ()))
+"""
+
+
 def bundle(pieces: Pieces, wheel: Path, folder: Path, *, mark: str = "") -> Path:
     """What ``make bundle`` makes; ``mark`` makes another version of it."""
     wheels = folder / "wheels"
@@ -38,9 +48,11 @@ def bundle(pieces: Pieces, wheel: Path, folder: Path, *, mark: str = "") -> Path
     shutil.copy2(CHECKOUT / "systemd/install", folder)
     target = wheels / wheel.name
     shutil.copy2(wheel, target)
-    if mark:
+    if mark:  # another version, with a unit of its own
+        data = f"{'-'.join(wheel.name.split('-')[:2])}.data/data/share/dermedge/systemd"
         with zipfile.ZipFile(target, "a") as content:
             content.writestr(f"edge/{mark}.py", f'"""{mark}."""\n')
+            content.writestr(f"{data}/dermedge-{mark}.target", "[Unit]\nDescription=another\n")
     return folder
 
 
@@ -48,6 +60,7 @@ def bundle(pieces: Pieces, wheel: Path, folder: Path, *, mark: str = "") -> Path
 def installed(container, pieces: Pieces, wheel: Path, tmp_path: Path, row) -> NspawnMachine:
     """A machine with dermedge on it, fed by the phantom camera."""
     machine = container()
+    machine.check("getent group > /root/groups")
     shutil.copytree(bundle(pieces, wheel, tmp_path / "one"), machine.share / "one")
     machine.check(f"mkdir -p /etc/dermedge && cat > {CONFIG} <<'END'\n{PHANTOM}END")
     said = machine.check(f"{SHARE}/one/install", limit_s=300)
@@ -108,13 +121,16 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
     assert second != first and machine.check("readlink /opt/dermedge/previous").strip() == first
     _live(machine)
     assert machine.check(kept) == had
+    unit = "systemctl cat dermedge-second.target"  # which the version before does not know
+    assert machine.run(unit).code == 0
 
     # Back, forth.
     began = machine.check("dermedge service rollback")
     assert _version(machine) == first and f"back to: {Path(first).name}" in began
     _live(machine)
+    assert machine.run(unit).code != 0
     machine.check("dermedge service rollback")
-    assert _version(machine) == second
+    assert _version(machine) == second and machine.run(unit).code == 0
     assert machine.check(kept) == had
 
     # A configuration that the new version does not accept changes nothing.
@@ -144,6 +160,7 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
         machine.check("stat -c %U:%G /var/lib/dermedge/cases/K7M2/case.json").strip() == "root:root"
     )
     assert machine.run("getent passwd dermedge; getent group dermedge").text == ""
+    assert machine.check("getent group | diff /root/groups -") == ""
     assert machine.run("systemctl cat dermedge.service").code != 0
     assert machine.check("systemctl --failed --no-legend").strip() == ""
 
@@ -156,6 +173,13 @@ def test_units_are_clean(installed, row):
         "/etc/systemd/system/dermedge*.path /etc/systemd/system/dermedge.target"
     )
     assert said.code == 0 and said.text.strip() == "", said.text
+    for board in BOARDS:  # and with the drop-ins of each board, and of the kiosk
+        machine.check(
+            f"/opt/dermedge/current/bin/python - <<'END'\n{DROP_INS.format(board=board)}END\n"
+            "systemctl daemon-reload"
+        )
+        said = machine.run("systemd-analyze verify /etc/systemd/system/dermedge*.service")
+        assert said.code == 0 and said.text.strip() == "", said.text
     for unit in ("dermedge.service", "dermedge-convert.service"):
         said = machine.run(f"systemd-analyze security --no-pager {unit}")
         found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.text)
@@ -180,7 +204,7 @@ def test_ends_that_nobody_asked_for(installed, row):
         'python3 -c "import urllib.request as u; '
         "print(u.urlopen('http://127.0.0.1:8080/live?after=-1').read(2000))\""
     )
-    assert "Started again: it was killed, or ran out of memory" in page
+    assert "Started again: it was killed, or crashed (killed KILL)" in page
     machine.check(
         f"sed -i 's/synthetic:7/nothing:7/' {CONFIG} && systemctl restart dermedge.service"
     )
@@ -191,8 +215,8 @@ def test_ends_that_nobody_asked_for(installed, row):
     row.figures.append(f"configuration mended: live after {_live(machine):.1f} s")
 
 
-def test_requests_are_answered_by_units_with_more_rights(installed):
-    """A file asks for the camera daemon's restart; it is taken away and answered once."""
+def test_requests_are_answered_by_units_with_more_rights(installed, row):
+    """Files ask for a restart of the camera daemon, or of the machine; each is answered once."""
     machine = installed
     machine.check(
         "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' "
@@ -206,7 +230,25 @@ def test_requests_are_answered_by_units_with_more_rights(installed):
     )
     machine.wait_for(f"test $(systemctl show -P MainPID nvargus-daemon) != {before}", within_s=20)
     machine.wait_for("test ! -e /run/dermedge/restart-camera-daemon", within_s=10)
+    # One that has failed is started, and a request that is a folder does not stay.
+    machine.check("systemctl kill -s KILL nvargus-daemon")
+    machine.wait_for("systemctl is-failed -q nvargus-daemon", within_s=10)
+    machine.check(
+        "setpriv --reuid dermedge --regid dermedge --clear-groups "
+        "mkdir -p /run/dermedge/restart-camera-daemon/more"
+    )
+    machine.wait_for("systemctl is-active -q nvargus-daemon", within_s=20)
+    machine.wait_for("test ! -e /run/dermedge/restart-camera-daemon", within_s=10)
     assert json.loads(machine.check("cat /opt/dermedge/choices.json"))["board"] == "pc"
+    # A restart of the machine: nobody answers until the unit is enabled.
+    reboot = "setpriv --reuid dermedge --regid dermedge --clear-groups touch /run/dermedge/reboot"
+    machine.check(f"{reboot} && sleep 3 && rm /run/dermedge/reboot")
+    machine.check("systemctl enable -q --now dermedge-reboot.path")
+    machine.check(reboot)
+    row.figures.append(f"the container ended with {machine.ended_by_itself()}: a restart")
+    machine.boot()
+    _live(machine)
+    assert machine.run("test -e /run/dermedge/reboot").code != 0
 
 
 def test_the_doctor_looks_from_inside_the_unit(installed, row):

@@ -1,0 +1,45 @@
+"""The installation by the very code that is installed: ``main`` with the options below.
+
+An upgrade is the new version's affair: only it knows its units. So the installer of a bundle, and
+``dermedge service install`` of the version in use, call this out of the new wheel. It needs
+nothing but Python's own library, and its options are a contract between versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.appliance import steps
+from edge.appliance.files import BOARDS
+from edge.appliance.layout import Layout
+from edge.appliance.package import Package, from_checkout, from_wheels
+from edge.errors import DermedgeError
+
+
+def main(arguments: list[str]) -> int:
+    """Install; the exit code."""
+    parser = argparse.ArgumentParser(prog="install", description="Installs dermedge as a service.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--wheels", type=Path, help="folder of wheels, as in a bundle")
+    what.add_argument("--checkout", type=Path, help="checkout; the network is asked")
+    parser.add_argument("--kiosk", action=argparse.BooleanOptionalAction, default=None)
+    parser.add_argument("--board", choices=BOARDS)
+    parser.add_argument("--extras", type=lambda text: [name for name in text.split(",") if name])
+    parser.add_argument("--constraints", type=Path)
+    chosen = parser.parse_args(arguments)
+
+    package: Callable[[Path], Package]
+    if chosen.wheels is not None:
+        package = lambda build: from_wheels(chosen.wheels, chosen.constraints)  # noqa: E731
+    else:
+        package = lambda build: from_checkout(chosen.checkout, build)  # noqa: E731
+    wishes = {"board": chosen.board, "kiosk": chosen.kiosk, "extras": chosen.extras}
+    try:
+        steps.install(Layout(Path("/")), package, wishes, lambda words: print(words, flush=True))
+    except DermedgeError as error:
+        print(f"install: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
