@@ -97,8 +97,22 @@ class Device:
     def pid(self) -> str:
         return self.check("systemctl show -P MainPID dermedge.service").strip()
 
-    def log(self) -> str:
-        return self.check("journalctl -u dermedge -b --no-pager -o cat")
+    def cursor(self) -> str:
+        """Where the journal stands now, for :meth:`log` and :meth:`wait_for_log`."""
+        said = self.check("journalctl -n 1 --show-cursor --no-pager -o cat")
+        return said.rpartition("-- cursor: ")[2].strip()
+
+    def log(self, since: str = "") -> str:
+        """What the service, and the manager about it, have said in this boot, or since then."""
+        after = f"--after-cursor='{since}'" if since else "-b"
+        return self.check(f"journalctl -u dermedge {after} --no-pager -o cat")
+
+    def wait_for_log(self, pattern: str, since: str, *, within_s: float) -> float:
+        """Seconds until the log has a line like this that was not there at ``since``."""
+        return self.wait_for(
+            f"journalctl -u dermedge --after-cursor='{since}' -o cat | grep -q \"{pattern}\"",
+            within_s=within_s,
+        )
 
 
 @contextmanager

@@ -73,6 +73,12 @@ def test_kiosk(qemu, wheel, row, tmp_path: Path):
     picture = photograph(machine, "kiosk")
     assert coloured_share(picture) > 0.2, coloured_share(picture)
     assert machine.check("systemctl show -P ActiveState getty@tty1").strip() == "inactive"
+    # Its list of devices was made when no camera was there; one that comes now is on it.
+    assert machine.run("test -e /dev/video0").code != 0
+    machine.check("modprobe vivid n_devs=1 && udevadm settle", limit_s=200)
+    enter = "echo $$ > /sys/fs/cgroup/system.slice/dermedge.service/cgroup.procs"
+    machine.check(f"sh -c '{enter} && exec 3</dev/video0'")
+    assert machine.run(f"sh -c '{enter} && exec 3</dev/kmsg'").code != 0
     # What is wrong stands on the screen, too.
     machine.check(f"echo 'nonsense = 1' >> {CONFIG} && systemctl restart dermedge", limit_s=200)
     machine.wait_for("systemctl show -P StatusText dermedge | grep -q 'not running'", within_s=200)

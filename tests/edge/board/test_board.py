@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
 
+from edge.board import raspberry_pi
 from edge.board.state import read_board
 
 
@@ -69,18 +71,47 @@ def test_an_orin(tmp_path):
         ("80000\n", (), {"soft temperature limit"}),
     ],
 )
-def test_a_raspberry_pi(tmp_path, bits, now, since):
+@pytest.mark.parametrize("firmware", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
+def test_a_raspberry_pi(tmp_path, bits, now, since, firmware):
     state = read_board(
         tree(
             tmp_path,
             {
                 "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
-                "sys/devices/platform/soc/soc:firmware/get_throttled": bits,
+                f"sys/devices/platform/{firmware}/get_throttled": bits,
             },
         )
     )
     assert state.kind == "raspberry pi" and state.throttled == now
     assert {cause for cause, count in state.events.items() if count} == since
+
+
+@pytest.mark.parametrize(("answer", "now"), [(0x80000000, ("throttled",)), (0x80000001, None)])
+def test_a_raspberry_pi_that_only_its_mailbox_knows(tmp_path, monkeypatch, answer, now):
+    asked = []
+
+    def firmware(_: int, request: int, message: bytearray) -> None:
+        asked.append((request, struct.unpack("=7I", message)))
+        message[4:8] = struct.pack("=I", answer)
+        message[20:24] = struct.pack("=I", 0x4 | 0x1 << 16)
+
+    monkeypatch.setattr(raspberry_pi.fcntl, "ioctl", firmware)
+    root = tree(tmp_path, {"proc/device-tree/model": "Raspberry Pi 5\0", "dev/vcio": ""})
+    state = read_board(root)
+    assert state.throttled == now
+    if now:
+        assert {cause for cause, count in state.events.items() if count} == {"under-voltage"}
+    # _IOWR('d', 0, char *): both directions, the size of a pointer, 100, 0.
+    ((request, message),) = asked
+    assert request == 0xC0086400 and message == (28, 0, 0x00030046, 4, 0, 0, 0)
+
+
+def test_a_raspberry_pi_that_nobody_can_ask(tmp_path):
+    state = read_board(tree(tmp_path, {"proc/device-tree/model": "Raspberry Pi 5\0"}))
+    assert state.kind == "raspberry pi" and state.throttled is None and state.events == {}
+    # A file that takes no such request.
+    state = read_board(tree(tmp_path, {"dev/vcio": ""}))
+    assert state.throttled is None
 
 
 def test_an_empty_system_knows_nothing_and_says_so(tmp_path):
