@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import platform
 import re
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.doctor.line import Line, State
+from edge.doctor.nodes import DEV, look
 from edge.engine_card import DeviceFacts, difference, judged_under
 from edge.engine_folder import ModelEngines, engines_root
 from edge.engines.cuda import has_binding
@@ -147,13 +147,9 @@ def _opencv() -> Iterator[Line]:
         return
     build = importlib.import_module("cv2").getBuildInformation()
     found = re.search(r"GStreamer:\s*(\w+)", build)
-    has_gstreamer = bool(found and found[1] == "YES")
-    words = f"{version}, numpy {numpy}, GStreamer {'yes' if has_gstreamer else 'no'}"
-    if l4t_release() is not None and not has_gstreamer:
-        step = "pip uninstall opencv-python, and use JetPack's: apt-get install python3-opencv"
-        yield Line("OpenCV", "problem", f"{words}: a CSI camera cannot be opened", step)
-    else:
-        yield Line("OpenCV", "ok", words)
+    # No more than a fact: cameras and displays are reached by other ways.
+    has_gstreamer = "yes" if found and found[1] == "YES" else "no"
+    yield Line("OpenCV", "ok", f"{version}, numpy {numpy}, GStreamer {has_gstreamer}")
 
 
 def _library(name: str, purpose: str) -> Line:
@@ -269,15 +265,11 @@ def _folder(name: str, find: Callable[[], Path]) -> Line:
 
 def _groups() -> Iterator[Line]:
     """Devices that are there, and whether this user may use them."""
-    wanted = {"/dev/video*": "video", "/dev/dri/renderD*": "render", "/dev/nvhost-gpu": "video"}
+    wanted = {"video*": "video", "dri/renderD*": "render", "nvhost-gpu": "video"}
     for pattern, group in wanted.items():
-        devices = sorted(Path("/").glob(pattern.lstrip("/")))
-        closed = [str(path) for path in devices if not os.access(path, os.R_OK | os.W_OK)]
-        if closed:
-            step = f"sudo usermod -aG {group} $USER, then log in again"
-            yield Line(group, "problem", f"no permission for {', '.join(closed)}", step)
-        elif devices:
-            yield Line(group, "ok", ", ".join(map(str, devices)))
+        devices = sorted(DEV.glob(pattern))
+        if devices:
+            yield from look(group, devices, group)
 
 
 def _power() -> Iterator[Line]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from io import StringIO
@@ -15,29 +12,35 @@ from pathlib import Path
 
 from edge.board.state import read_board
 from edge.config import Config
+from edge.doctor import cameras, nodes
 from edge.doctor.line import Line
+from edge.doctor.nodes import account, is_inside_unit
+from edge.doctor.question import ask
 from edge.errors import DermedgeError
+from edge.sources.uri import path_of
 from edge.uri import split_kind
 
 HOT_C = 85.0
-GSTREAMER_WITHIN_S = 30.0
 
 _ELEMENTS = {
-    "screen": ("kmssink", "gstreamer1.0-plugins-bad"),
-    "argus": ("nvarguscamerasrc", "nvidia-l4t-gstreamer"),
+    "screen": {"kmssink": "gstreamer1.0-plugins-bad"},
+    "argus": {
+        "nvarguscamerasrc": "nvidia-l4t-gstreamer",
+        "nvvidconv": "nvidia-l4t-gstreamer",
+        "appsink": "gstreamer1.0-plugins-base",
+    },
 }
-_ASKS_GSTREAMER = (
-    "import sys; from edge.gstreamer import load_gstreamer; "
-    "load_gstreamer(sys.argv[1], dict([sys.argv[2:4]]))"
-)
+"""By the kind of a sink or source, elements and the packages that bring them."""
 
 
 def examine(config: Config) -> Iterator[Line]:
     """Every line, as it is found."""
     yield _account()
-    yield from _cameras(config.source.uri)
+    yield from cameras.examine(config.source.uri)
     yield from _displays(config.output.sinks)
+    yield from nodes.examine(config)
     yield from _gstreamer(config)
+    yield from _videos(config)
     yield from _web(config.output.sinks)
     yield from _room(config)
     yield from _encoder(config.output.sinks)
@@ -46,32 +49,8 @@ def examine(config: Config) -> Iterator[Line]:
 
 
 def _account() -> Line:
-    try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        name = str(os.geteuid())
-    inside = " inside a service's sandbox" if os.environ.get("INVOCATION_ID") else ""
-    return Line("account", "ok", f"{name}{inside}")
-
-
-def _cameras(uri: str) -> Iterator[Line]:
-    from edge.sources.v4l2_identity import Host, find_camera, list_cameras
-
-    kind, place = split_kind(uri)
-    listing = list_cameras(Host())
-    for node, error in listing.refused.items():
-        step = "sudo usermod -aG video $USER, then log in again"
-        yield Line("camera", "problem", f"{node}: {error.strerror or error}", step)
-    if kind != "v4l2":
-        words = f"{listing}; the configuration takes {uri}"
-        yield Line("cameras", "ok" if listing.cameras else "note", words)
-        return
-    try:
-        camera, _ = find_camera(place.partition("?")[0], Host())
-    except DermedgeError as error:
-        yield Line("camera", "problem", error.got, error.next_step)
-    else:
-        yield Line("camera", "ok", f"{uri} is {camera}")
+    inside = " inside a service's sandbox" if is_inside_unit() else ""
+    return Line("account", "ok", f"{account()}{inside}")
 
 
 def _displays(sinks: tuple[str, ...]) -> Iterator[Line]:
@@ -92,27 +71,45 @@ def _displays(sinks: tuple[str, ...]) -> Iterator[Line]:
 
 
 def _gstreamer(config: Config) -> Iterator[Line]:
-    """In a process of its own: a broken plug-in takes its process with it."""
     kinds = {split_kind(name)[0] for name in (*config.output.sinks, config.source.uri)}
-    for kind, (element, package) in _ELEMENTS.items():
+    for kind, elements in _ELEMENTS.items():
         if kind not in kinds:
             continue
-        command = [sys.executable, "-c", _ASKS_GSTREAMER, f"{kind}:", element, package]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=GSTREAMER_WITHIN_S
-            )
-        except subprocess.TimeoutExpired:
-            words = f"{element} does not load within {GSTREAMER_WITHIN_S:g} s"
-            yield Line("GStreamer", "problem", words, f"gst-inspect-1.0 {element}")
-            continue
-        if done.returncode == 0:
-            yield Line("GStreamer", "ok", f"{element}, for {kind}:")
-            continue
-        said = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
-        words = said.partition("got ")[2].partition(";")[0] or said
-        step = f"apt-get install python3-gi gir1.2-gstreamer-1.0 {package}"
-        yield Line("GStreamer", "problem", f"{element}, for {kind}: {words[:160]}", step)
+        pairs = [word for pair in elements.items() for word in pair]
+        answer = ask("gstreamer", *pairs)
+        if answer.found is not None:
+            yield Line("GStreamer", "ok", f"{answer.found}, for {kind}:")
+        else:
+            step = answer.next_step or f"try it: gst-inspect-1.0 {pairs[0]}"
+            yield Line("GStreamer", "problem", f"{answer.got}, for {kind}:", step)
+
+
+def _videos(config: Config) -> Iterator[Line]:
+    """Videos are read and written by OpenCV, which needs a library for that; cameras do not."""
+    wanted = [sink for sink in config.output.sinks if split_kind(sink)[0] == "video"]
+    path = path_of(config.source.uri)
+    if not wanted and path is None:
+        return
+    try:
+        with redirect_stderr(StringIO()):  # a page about a broken OpenCV: its own line says it
+            from cv2 import CAP_FFMPEG, CAP_GSTREAMER, videoio_registry
+
+            from edge.sources.files import list_media
+    except ImportError:
+        return
+    if path is not None and any(media.kind == "video" for media in list_media(path).files):
+        wanted.append(config.source.uri)
+    if not wanted:
+        return
+    names = {CAP_FFMPEG: "FFmpeg", CAP_GSTREAMER: "GStreamer"}
+    there = [name for number, name in names.items() if number in videoio_registry.getBackends()]
+    words = f"OpenCV has {' and '.join(there) or 'neither FFmpeg nor GStreamer'}"
+    words += f", for {', '.join(wanted)}"
+    if there:
+        yield Line("videos", "ok", words)
+    else:
+        step = "take another OpenCV: apt-get install python3-opencv"
+        yield Line("videos", "problem", words, step)
 
 
 def _web(sinks: tuple[str, ...]) -> Iterator[Line]:

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from click.testing import CliRunner
 
 from edge.board.state import BoardState
 from edge.commands.doctor import doctor
 from edge.config import Config
-from edge.doctor import device, inside
+from edge.doctor import cameras, device, inside
 from edge.doctor.line import Line
+from edge.doctor.question import Answer
 from edge.errors import RequestError
 
 
@@ -73,7 +75,71 @@ def test_gstreamer_is_asked_where_it_is_needed():
     if found["GStreamer"].state == "problem":
         assert "apt-get install" in found["GStreamer"].next_step
     argus = lines({"source": {"uri": "argus:0"}})["GStreamer"]
-    assert argus.state == "problem" and "nvarguscamerasrc" in argus.found
+    assert argus.state == "problem" and argus.found.startswith("nvarguscamerasrc: ")
+    assert "nvidia-l4t-gstreamer" in argus.next_step
+
+
+def test_every_element_of_the_argus_pipeline_is_asked_for(monkeypatch):
+    asked: list[tuple[str, ...]] = []
+
+    def answer(*words: str) -> Answer:
+        asked.append(words)
+        return Answer(", ".join(words[1::2]))
+
+    monkeypatch.setattr(device, "ask", answer)
+    found = lines({"source": {"uri": "argus:0"}})["GStreamer"]
+    assert found == Line("GStreamer", "ok", "nvarguscamerasrc, nvvidconv, appsink, for argus:")
+    monkeypatch.setattr(device, "ask", lambda *words: Answer(None, "no answer within 30 s"))
+    found = lines({"source": {"uri": "argus:0"}})["GStreamer"]
+    assert found.found == "no answer within 30 s, for argus:"
+    assert found.next_step == "try it: gst-inspect-1.0 nvarguscamerasrc"
+
+
+VIDEO_LIBRARIES = (
+    ([cv2.CAP_V4L2], "problem", "OpenCV has neither FFmpeg nor GStreamer, for "),
+    ([cv2.CAP_GSTREAMER], "ok", "OpenCV has GStreamer, for "),
+    ([cv2.CAP_GSTREAMER, cv2.CAP_FFMPEG], "ok", "OpenCV has FFmpeg and GStreamer, for "),
+)
+
+
+@pytest.mark.parametrize(("backends", "state", "words"), VIDEO_LIBRARIES)
+def test_videos_need_a_library_behind_opencv(tmp_path: Path, monkeypatch, backends, state, words):
+    monkeypatch.setattr(cv2.videoio_registry, "getBackends", lambda: backends)
+    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "skin.png").touch()
+    sink = "video:out/run.webm"
+    for uri, sinks, wanted in (
+        ("v4l2:", [sink], sink),
+        (f"files:{tmp_path}/clip.mp4", [], f"files:{tmp_path}/clip.mp4"),
+        (str(tmp_path), [sink], f"{sink}, {tmp_path}"),
+    ):
+        found = lines({"source": {"uri": uri}, "output": {"sinks": sinks}})["videos"]
+        assert (found.state, found.found) == (state, words + wanted)
+        assert ("apt-get install python3-opencv" in found.next_step) == (state == "problem")
+
+
+@pytest.mark.parametrize("uri", ["v4l2:", "argus:0", "picamera2:", "synthetic:7", "PICTURE"])
+def test_cameras_and_pictures_need_no_such_library(tmp_path: Path, monkeypatch, uri: str):
+    monkeypatch.setattr(cv2.videoio_registry, "getBackends", list)
+    picture = tmp_path / "skin.png"
+    picture.touch()
+    config = {"source": {"uri": uri.replace("PICTURE", str(picture))}}
+    assert "videos" not in lines({**config, "output": {"sinks": ["screen:", "jsonl:a"]}})
+
+
+def test_cameras_nodes_and_daemon_are_in_the_json(tiny_pack: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(cameras, "ARGUS_SOCKET", tmp_path / "argus_socket")
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[model]\npack = "{tiny_pack}"\n[source]\nuri = "argus:0"\n'
+        '[output]\nsinks = ["screen:"]\n'
+        '[controls]\ninputs = ["gpio:gpiochip999/1", "evdev:no such device"]\n'
+    )
+    done = CliRunner().invoke(doctor, ["--config", str(config), "--json"], standalone_mode=False)
+    states = {line["name"]: line["state"] for line in json.loads(done.output)["lines"]}
+    assert done.return_value == 2
+    assert states["GPIO"] == states["input"] == states["Argus"] == "problem"
+    assert states["graphics"] in ("ok", "note", "problem")
 
 
 @pytest.mark.parametrize(
