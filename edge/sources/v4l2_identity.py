@@ -261,10 +261,12 @@ def _none_in_words(listing: Listing) -> str:
 def cannot_open(node: str, error: OSError, host: Host) -> InputError:
     """The error for a node that the kernel does not let us have, in words."""
     if error.errno in (errno.EACCES, errno.EPERM):
+        # A node's own rights give EACCES; a list of devices, of a unit or a container, EPERM.
+        step = "add this user to the group video and log in again"
+        if error.errno == errno.EPERM:
+            step = "systemctl restart dermedge reads the unit's list of devices anew"
         return InputError(
-            f"permission to use the camera {node}",
-            got=error.strerror or str(error),
-            next_step="add this user to the group video and log in again",
+            f"permission to use the camera {node}", got=error.strerror or str(error), next_step=step
         )
     if error.errno == errno.EBUSY:
         holders = holders_of(node, host.proc)
