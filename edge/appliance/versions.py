@@ -18,6 +18,9 @@ from models.whole_file import sync_folder, write_whole
 
 _COMPLETE = ".complete"
 
+# Compiled against the system's numpy; a Pi with a USB camera may do without it.
+_PICAMERA = "import importlib.util as u; u.find_spec('picamera2') and __import__('picamera2')"
+
 
 def make(layout: Layout, package: Package, extras: tuple[str, ...]) -> tuple[Path, bool]:
     """An environment with the package in it.
@@ -38,7 +41,7 @@ def make(layout: Layout, package: Package, extras: tuple[str, ...]) -> tuple[Pat
     try:
         _make_environment(folder, with_pip=not package.brings_pip)
         package.install(folder / "bin/python", extras)
-        _prove(folder)
+        _prove(folder, extras)
     except BaseException:
         _remove(folder)
         raise
@@ -75,7 +78,7 @@ def _make_environment(folder: Path, *, with_pip: bool) -> None:
         ) from error
 
 
-def _prove(folder: Path) -> None:
+def _prove(folder: Path, extras: tuple[str, ...]) -> None:
     """The new version starts, and finds the libraries of the system that it needs."""
     run([str(folder / "bin/dermedge"), "--version"], purpose="start")
     run(
@@ -83,6 +86,12 @@ def _prove(folder: Path) -> None:
         purpose="load OpenCV and ONNX Runtime (Debian: libgl1 libglib2.0-0; on a Jetson "
         "python3-opencv)",
     )
+    if "pi" in extras:
+        run(
+            [str(folder / "bin/python"), "-c", _PICAMERA],
+            purpose="load the system's picamera2 beside this numpy (Raspberry Pi OS Bookworm needs "
+            "a bundle with docs/constraints/pi-bookworm.txt)",
+        )
 
 
 def units_of(version: Path) -> Path:

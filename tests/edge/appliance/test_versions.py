@@ -38,7 +38,7 @@ def wheel(folder: Path, version: str = "1.0", content: str = "x") -> Path:
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch) -> Layout:
-    monkeypatch.setattr(versions, "_prove", lambda _: None)
+    monkeypatch.setattr(versions, "_prove", lambda *_: None)
     monkeypatch.setattr(versions.sys, "_base_executable", "/usr/bin/python3", raising=False)
     monkeypatch.setattr(Made, "count", 0)
     monkeypatch.setattr(Made, "fails", False)
@@ -116,6 +116,21 @@ def test_other_extras_are_another_version_beside(layout: Layout, tmp_path: Path)
     Made.fails = False
     second, is_new = versions.make(layout, made(tmp_path, "one"), ("web",))
     assert is_new and second != first
+
+
+def test_a_system_library_that_does_not_load_beside_it_refuses_the_version(tmp_path: Path):
+    """As Bookworm's picamera2 beside numpy 2: it is told before anything is in use."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/dermedge").symlink_to("/bin/true")
+    python = tmp_path / "bin/python"
+    python.write_text(
+        "#!/bin/sh\n"
+        "case \"$2\" in *picamera2*) echo 'numpy.dtype size changed' >&2; exit 1;; esac\n"
+    )
+    python.chmod(0o755)
+    versions._prove(tmp_path, ("web",))
+    with pytest.raises(InputError, match="picamera2 beside this numpy.*numpy.dtype size changed"):
+        versions._prove(tmp_path, ("pi", "web"))
 
 
 def test_a_python_in_a_home_folder_is_refused(layout: Layout, tmp_path: Path, monkeypatch):
