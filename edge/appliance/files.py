@@ -18,7 +18,10 @@ MAIN_UNIT = "dermedge.service"
 """Without it there is no installation."""
 
 _KINDS = ("service", "path", "target", "timer", "socket")
-ENABLED = ("dermedge.target", "dermedge.service", "dermedge-convert.service")
+ENABLED = (
+    *("dermedge.target", "dermedge.service"),
+    *("dermedge-convert.service", "dermedge-convert.path"),
+)
 """What starts with the machine."""
 
 CAMERA_DAEMON = "dermedge-restart-camera-daemon.path"

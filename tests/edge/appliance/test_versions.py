@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.appliance import package as package_module
 from edge.appliance import steps, system, versions
 from edge.appliance.board import board_of, extras_of
 from edge.appliance.layout import Layout
-from edge.appliance.package import Package, from_wheels
+from edge.appliance.package import Package, from_checkout, from_wheels
 from edge.errors import InputError, RequestError
 
 
@@ -131,6 +132,32 @@ def test_a_system_library_that_does_not_load_beside_it_refuses_the_version(tmp_p
     versions._prove(tmp_path, ("web",))
     with pytest.raises(InputError, match="picamera2 beside this numpy.*numpy.dtype size changed"):
         versions._prove(tmp_path, ("pi", "web"))
+
+
+def test_what_a_checkout_has_built_before_is_not_in_its_wheel(tmp_path: Path, monkeypatch):
+    checkout, build = tmp_path / "checkout", tmp_path / "build"
+    for name in package_module._SOURCES:
+        path = checkout / name
+        (path.parent if "." in name or name == "LICENSE" else path).mkdir(
+            parents=True, exist_ok=True
+        )
+        if "." in name or name == "LICENSE":
+            path.write_text(name)
+    (checkout / "build/lib/edge").mkdir(parents=True)
+    (checkout / "build/lib/edge/gone.py").write_text("")
+    build.mkdir()
+
+    def pip(command, **_: object) -> str:
+        source = Path(command[-1])
+        assert sorted(path.name for path in source.iterdir()) == sorted(package_module._SOURCES)
+        wheel(build)
+        return ""
+
+    monkeypatch.setattr(package_module, "run", pip)
+    assert from_checkout(checkout, build).constraints == checkout / "constraints.txt"
+    monkeypatch.setattr(package_module.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match="python3-pip"):
+        from_checkout(checkout, build)
 
 
 def test_a_python_in_a_home_folder_is_refused(layout: Layout, tmp_path: Path, monkeypatch):
