@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,14 @@ class Row:
     figures: list[str] = field(default_factory=list)
     outcome: str = "not finished"
     took_s: float = 0.0
+
+
+def figures(seconds: Sequence[float]) -> str:
+    """Times of one thing that was done again and again, for a row."""
+    return (
+        f"{len(seconds)} times, median {statistics.median(seconds):.1f} s, worst "
+        f"{max(seconds):.1f} s"
+    )
 
 
 class Report:
@@ -66,9 +75,9 @@ class Report:
         ]
         lines += [line for line in kept if line.split()[1] not in self.rows]
         for name, row in self.rows.items():
-            figures = "; ".join(row.figures)
+            said = "; ".join(row.figures)
             lines.append(
-                f"| {name} | {row.where} | {row.checked} | {row.outcome} | {figures} "
+                f"| {name} | {row.where} | {row.checked} | {row.outcome} | {said} "
                 f"| {row.took_s:.0f} | {commit} |"
             )
         return "\n".join(lines) + "\n"

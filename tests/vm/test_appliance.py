@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edge.appliance.files import BOARDS
 from tests.vm.build import CHECKOUT, Pieces
 from tests.vm.machine import SHARE
 from tests.vm.nspawn import NspawnMachine
+from tests.vm.report import figures
 
 pytestmark = pytest.mark.nspawn
 
@@ -197,26 +199,38 @@ def test_ends_that_nobody_asked_for(installed, row):
     """Killed, stopped, broken configuration: it comes back, and says what happened."""
     machine = installed
     _live(machine)
-    machine.check("systemctl kill -s KILL dermedge.service")
-    row.figures.append(f"kill -9: live again after {_live(machine):.1f} s")
+    spent = []
+    for _ in range(3):
+        machine.check("rm -f /run/dermedge/starts.json")
+        pid = machine.check("systemctl show -P MainPID dermedge.service").strip()
+        machine.check("systemctl kill -s KILL dermedge.service")
+        began_s = time.monotonic()
+        machine.wait_for(f"test $(systemctl show -P MainPID dermedge.service) != {pid}")
+        _live(machine)
+        spent.append(time.monotonic() - began_s)
+    row.figures.append(f"kill -9: {figures(spent)}")
     page = machine.check(
         "curl -s 'http://127.0.0.1:8080/live?after=-1' | head -c 2000 | strings || "
         'python3 -c "import urllib.request as u; '
         "print(u.urlopen('http://127.0.0.1:8080/live?after=-1').read(2000))\""
     )
     assert "Started again: it was killed, or crashed (killed KILL)" in page
-    machine.check(
-        f"sed -i 's/synthetic:7/nothing:7/' {CONFIG} && systemctl restart dermedge.service"
-    )
-    state = machine.check("systemctl is-active dermedge.service").strip()
-    words = machine.check("systemctl show -P StatusText dermedge.service")
-    assert state == "active" and "not running" in words and "nothing" in words
     built = "journalctl -b -u dermedge-convert -o cat | grep -c 'nothing to build'"
-    before = int(machine.check(built))
-    machine.check(f"sed -i 's/nothing:7/synthetic:7/' {CONFIG}")
-    # A configuration may name another pack: what it needs is looked at anew.
-    machine.wait_for(f"test $({built}) -gt {before}", within_s=60)
-    row.figures.append(f"configuration mended: live after {_live(machine):.1f} s")
+    spent = []
+    for _ in range(3):
+        machine.check("rm -f /run/dermedge/starts.json")
+        machine.check(
+            f"sed -i 's/synthetic:7/nothing:7/' {CONFIG} && systemctl restart dermedge.service"
+        )
+        state = machine.check("systemctl is-active dermedge.service").strip()
+        words = machine.check("systemctl show -P StatusText dermedge.service")
+        assert state == "active" and "not running" in words and "nothing" in words
+        before = int(machine.check(built))
+        machine.check(f"sed -i 's/nothing:7/synthetic:7/' {CONFIG}")
+        spent.append(_live(machine))
+        # A configuration may name another pack: what it needs is looked at anew.
+        machine.wait_for(f"test $({built}) -gt {before}", within_s=60)
+    row.figures.append(f"configuration mended: {figures(spent)}")
 
 
 def test_requests_are_answered_by_units_with_more_rights(installed, row):

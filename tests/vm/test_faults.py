@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import statistics
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.vm.conftest import CODE, PYTHON, cuts
+from tests.vm.report import figures
 from tests.vm.service_device import CONFIG, PAGE, Device, whole_service
 
 pytestmark = pytest.mark.vm
@@ -41,13 +41,6 @@ def device(shared: Device, row) -> Device:
     shared.run("systemctl reset-failed; rm -f /run/dermedge/starts.json")
     shared.live()
     return shared
-
-
-def figures(seconds: list[float]) -> str:
-    return (
-        f"{len(seconds)} times, median {statistics.median(seconds):.1f} s, worst "
-        f"{max(seconds):.1f} s"
-    )
 
 
 def test_boot(device, row):

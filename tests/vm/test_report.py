@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 from tests.vm import report as report_module
-from tests.vm.report import Report, Row, why_old
+from tests.vm.report import CHECKOUT, Report, Row, why_old
 
 
 def ran(path: Path, name: str, outcome: str = "passed", where: str = "nspawn") -> None:
@@ -54,3 +55,27 @@ def test_a_report_of_units_that_have_changed_since_is_old(tmp_path: Path, monkey
     assert "FAILED" in (why_old(path) or "")
     path.write_text("nothing")
     assert "no rows" in (why_old(path) or "")
+
+
+def table(path: Path, first: str) -> list[list[str]]:
+    """Cells of the rows of the table whose head begins so."""
+    lines = iter(path.read_text("utf-8").splitlines())
+    next(line for line in lines if line.startswith(f"| {first} |"))
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_times_on_the_field_engineers_page_are_those_of_the_last_run():
+    figures = {row[0]: row[4] for row in table(CHECKOUT / "docs/vm-report.md", "test")}
+    provoked = table(CHECKOUT / "docs/field.md", "fault")
+    assert len(provoked) > 12
+    for fault, _, back, _, tests in provoked:
+        names = re.findall(r"`(test_\w+(?:\[[\w-]+\])?)`", tests)
+        assert names and set(names) <= figures.keys(), (fault, names)
+        if back != "-":
+            assert any(back in figures[name] for name in names), (fault, back)
