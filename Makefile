@@ -98,7 +98,7 @@ test-build: setup system-test $(GENUINE)
 	$(BIN)/python -m pytest -q -m slow
 
 # About two hours, and a kernel to build the first time.
-test-vm: setup
+test-vm: setup system-test $(GENUINE)
 	$(BIN)/python -m tests.vm.build
 	DERMEDGE_VM_REPORT=docs/vm-report.md $(BIN)/python -m pytest -q -m 'vm or nspawn' tests/vm
 
@@ -110,18 +110,25 @@ test-nspawn: setup system-nspawn
 #   make bundle                                              for a machine like this one
 #   make bundle ARCH=aarch64 PY=3.13 EXTRAS=pi,web           for a Raspberry Pi
 #   make bundle ARCH=aarch64 PY=3.10 EXTRAS=cuda,web CONSTRAINTS=docs/constraints/jetpack-6.txt
+#   make bundle ARCH=aarch64 PY=3.11 EXTRAS=pi,web CONSTRAINTS=docs/constraints/pi-bookworm.txt
+# pip resolves versions, but evaluates markers for the Python that runs it: .ci/fill_bundle.py
+# evaluates them for the device's, brings what is missing and proves that nothing is.
 EXTRAS ?= desktop,web
 CONSTRAINTS ?= constraints.txt
 GLIBCS := manylinux_2_34 manylinux_2_31 manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_17 manylinux2014
 FOR = $(if $(ARCH),--implementation cp --python-version $(PY) $(foreach glibc,$(GLIBCS),--platform $(glibc)_$(ARCH)))
 BUNDLE := dist/dermedge-bundle
+FILL = $(BIN)/python .ci/fill_bundle.py $(BUNDLE)/wheels $(if $(ARCH),--python $(PY) --machine $(ARCH)) \
+	--extras "$(EXTRAS)" --constraint $(CONSTRAINTS) --pip="$(FOR)"
 bundle: setup
 	@rm -rf build $(BUNDLE) && mkdir -p $(BUNDLE)/wheels
 	$(PIP) wheel --no-deps --wheel-dir $(BUNDLE)/wheels .
+	@$(FILL) --write-constraints
 	$(BIN)/python -m pip --disable-pip-version-check download -qq --only-binary=:all: \
-		--dest $(BUNDLE)/wheels --constraint $(CONSTRAINTS) $(FOR) \
+		--dest $(BUNDLE)/wheels --constraint $(BUNDLE)/wheels/constraints.txt $(FOR) \
 		pip "$$(ls $(BUNDLE)/wheels/dermedge-*.whl)[$(EXTRAS)]"
-	@cp $(CONSTRAINTS) $(BUNDLE)/wheels/constraints.txt && cp systemd/install $(BUNDLE)
+	$(FILL)
+	@cp systemd/install $(BUNDLE)
 	@mkdir $(BUNDLE)/docs && cp docs/*.md docs/config.toml $(BUNDLE)/docs
 	@tar -C dist -czf $(BUNDLE).part dermedge-bundle && mv $(BUNDLE).part $(BUNDLE).tar.gz && ls -lh $(BUNDLE).tar.gz
 

@@ -1,9 +1,10 @@
-"""Proves that a Jetson can install us: every runtime dependency has an aarch64 wheel.
+"""Proves that a board can install us: every runtime dependency has an aarch64 wheel.
 
-JetPack 6 runs Python 3.10, JetPack 7 runs 3.12, both with glibc of at least 2.35. Asks the
-configured package index through pip, downloads nothing, installs nothing. TensorRT and OpenCV come
-with JetPack. pycuda has no wheel anywhere, it is built on the board; cuda-python, which stands in
-for it, has, and is asked for here.
+JetPack 6 runs Python 3.10, JetPack 7 runs 3.12, both with glibc of at least 2.35; Raspberry Pi OS
+Bookworm runs 3.11 with glibc 2.36. Asks the configured package index through pip, downloads
+nothing, installs nothing. TensorRT and OpenCV come with JetPack, so that only a Pi is asked for
+OpenCV. pycuda has no wheel anywhere, it is built on the board; cuda-python, which stands in for
+it, has, and is asked for here.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-TARGETS = {"jetpack-6": "3.10", "jetpack-7": "3.12"}
+TARGETS = {"jetpack-6": "3.10", "jetpack-7": "3.12", "pi-bookworm": "3.11"}
 CONSTRAINTS = Path("docs/constraints")
-BESIDE_THE_BASE = ("cuda-python",)
+BESIDE_THE_BASE = {
+    "jetpack-6": ("cuda-python",),
+    "jetpack-7": ("cuda-python",),
+    "pi-bookworm": ("opencv-python",),
+}
 PLATFORMS = ("manylinux_2_34", "manylinux_2_31", "manylinux_2_28", "manylinux_2_27",
              "manylinux_2_26", "manylinux_2_17", "manylinux2014")  # fmt: skip
 
@@ -45,7 +50,8 @@ def resolve(board: str, python: str) -> list[str]:
     for platform in PLATFORMS:
         command += ["--platform", f"{platform}_aarch64"]
     command += ["--target", "unused", "--report", "-"]
-    command += ["-c", str(CONSTRAINTS / f"{board}.txt"), *requirements(python), *BESIDE_THE_BASE]
+    command += ["-c", str(CONSTRAINTS / f"{board}.txt")]
+    command += [*requirements(python), *BESIDE_THE_BASE[board]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"no set of aarch64 wheels for {board}, Python {python}:\n{done.stderr}")
