@@ -118,13 +118,21 @@ def _feed(command: list[str], segment: Path) -> tuple[int, str]:
 
 
 def _with_opencv(segment: Path, out: Path, fps: float) -> Path:
-    video = VideoSink(out, fps, own_thread=False)
+    # Closed, it is a whole video of what came so far: it takes its name only at the end.
+    part = out.with_name(f".{out.name}")
+    part.unlink(missing_ok=True)
+    video = VideoSink(part, fps, own_thread=False)
     video.open()
     try:
-        for line, rgb in _pictures(segment, out.parent):
-            video.write(_shot(rgb, line))
-    finally:
-        video.close()
+        try:
+            for line, rgb in _pictures(segment, out.parent):
+                video.write(_shot(rgb, line))
+        finally:
+            video.close()
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    os.replace(part, out)
     return out
 
 

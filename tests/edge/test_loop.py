@@ -190,7 +190,8 @@ def test_a_slow_analysis_of_a_camera_drops_frames_and_counts_them():
     )
     assert words is not None
     captured, by_source, analyzed, dropped = map(int, words.groups())
-    assert len(sink.ids) <= analyzed <= len(sink.ids) + 1  # one was underway at the end
+    # At the end one may have been underway, and one have waited to be written.
+    assert len(sink.ids) <= analyzed <= len(sink.ids) + 2
     assert dropped == captured + by_source - analyzed
     assert captured + by_source >= missing + analyzed
     assert run.health.total.age_ms.count == len(sink.ids) - 1  # the first stands for itself
