@@ -278,7 +278,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Fill a folder and print one line, or write its constraints."""
     chosen = parse(arguments)
     target = Target(chosen.python, chosen.machine)
-    extras = {canonicalize_name(name) for name in chosen.extras.split(",") if name.strip()}
+    extras: set[str] = {
+        canonicalize_name(name) for name in chosen.extras.split(",") if name.strip()
+    }
     constraints = read_constraints(chosen.constraint, target) if chosen.constraint else {}
     if chosen.write_constraints:
         lines = "".join(f"{name}{specifier}\n" for name, specifier in constraints.items())
