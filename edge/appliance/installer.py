@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from edge.appliance import steps
@@ -21,21 +20,23 @@ from edge.errors import DermedgeError
 
 def main(arguments: list[str]) -> int:
     """Install; the exit code."""
-    parser = argparse.ArgumentParser(prog="install", description="Installs dermedge as a service.")
+    # What a person may give; whoever calls this names the wheels or the checkout.
+    usage = "install [--[no-]kiosk] [--board NAME] [--extras NAMES] [--constraints FILE]"
+    parser = argparse.ArgumentParser(prog="install", usage=usage)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--wheels", type=Path, help="folder of wheels, as in a bundle")
-    what.add_argument("--checkout", type=Path, help="checkout; the network is asked")
+    what.add_argument("--wheels", type=Path)
+    what.add_argument("--checkout", type=Path)
     parser.add_argument("--kiosk", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--board", choices=BOARDS)
     parser.add_argument("--extras", type=lambda text: [name for name in text.split(",") if name])
     parser.add_argument("--constraints", type=Path)
     chosen = parser.parse_args(arguments)
 
-    package: Callable[[Path], Package]
-    if chosen.wheels is not None:
-        package = lambda build: from_wheels(chosen.wheels, chosen.constraints)  # noqa: E731
-    else:
-        package = lambda build: from_checkout(chosen.checkout, build)  # noqa: E731
+    def package(build: Path) -> Package:
+        if chosen.wheels is not None:
+            return from_wheels(chosen.wheels, chosen.constraints)
+        return from_checkout(chosen.checkout, build, chosen.constraints)
+
     wishes = {"board": chosen.board, "kiosk": chosen.kiosk, "extras": chosen.extras}
     try:
         steps.install(Layout(Path("/")), package, wishes, lambda words: print(words, flush=True))

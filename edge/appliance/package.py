@@ -138,12 +138,13 @@ def from_wheels(folder: Path, constraints: Path | None) -> Package:
     return Package(found[0].resolve(), folder.resolve(), constraints)
 
 
-def from_checkout(checkout: Path, build: Path) -> Package:
+def from_checkout(checkout: Path, build: Path, constraints: Path | None = None) -> Package:
     """A wheel built from a checkout, whose dependencies the network brings.
 
     Args:
         checkout: Has a ``pyproject.toml``.
         build: An empty folder for the wheel.
+        constraints: Exact versions; by default the checkout's.
 
     Raises:
         InputError: It cannot be built.
@@ -172,4 +173,4 @@ def from_checkout(checkout: Path, build: Path) -> Package:
         purpose="build a wheel of this checkout",
     )
     (wheel,) = build.glob("dermedge-*.whl")
-    return Package(wheel, None, checkout / "constraints.txt")
+    return Package(wheel, None, constraints or checkout / "constraints.txt")

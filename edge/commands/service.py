@@ -44,7 +44,7 @@ def service() -> None:
 @click.option(
     "--constraints",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Exact versions; by default constraints.txt beside the wheels.",
+    help="Exact versions; by default constraints.txt beside the wheels, or of the checkout.",
 )
 @click.option("--board", type=click.Choice(BOARDS), help="By default what this board is.")
 @click.option(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.vm.build import Pieces
 from tests.vm.conftest import CODE, PYTHON, put_code
 from tests.vm.machine import ext4_disk
@@ -118,6 +120,8 @@ class Device:
 @contextmanager
 def whole_service(pieces: Pieces, wheel: Path, folder: Path) -> Iterator[Device]:
     """The device, live; what it records lies on a disk of its own."""
+    if not pieces.uml_kernel.exists():
+        pytest.skip(f"no {pieces.uml_kernel}: make test-vm builds it")
     with ext4_disk(folder, "state", 3000) as disk:
         with UmlMachine(pieces, memory_mib=2500, disks=[disk]) as machine:
             machine.boot()

@@ -31,8 +31,6 @@ LOOK_EVERY_S = 10.0
 
 def test_soak(pieces, wheel, row, tmp_path):
     """Camera, models, display, page, recording and cases for long: memory and age stay flat."""
-    if not pieces.uml_kernel.exists():
-        pytest.skip(f"no {pieces.uml_kernel}: make test-vm builds it")
     row.where = "uml"
     with whole_service(pieces, wheel, tmp_path) as device:
         pid, log = device.pid(), tmp_path / "log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -155,6 +156,8 @@ def test_what_a_checkout_has_built_before_is_not_in_its_wheel(tmp_path: Path, mo
 
     monkeypatch.setattr(package_module, "run", pip)
     assert from_checkout(checkout, build).constraints == checkout / "constraints.txt"
+    shutil.rmtree(build / "source")
+    assert from_checkout(checkout, build, tmp_path / "mine").constraints == tmp_path / "mine"
     monkeypatch.setattr(package_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="python3-pip"):
         from_checkout(checkout, build)
