@@ -17,7 +17,8 @@ from convert.golden import GoldenFrames
 from edge.config import load_config
 from edge.engine_card import Part, Precision
 from edge.engine_folder import engines_root
-from edge.errors import ModelRefusedError
+from edge.errors import DermedgeError, ModelRefusedError
+from edge.service.changes import signature
 from models.manifest import find_pack
 
 _PARTS: tuple[Part, ...] = get_args(Part)
@@ -45,6 +46,24 @@ def device(config_path: Path, precision: str) -> None:
     done. A build that did not come to its end three times is not tried again by itself, until
     pack, device or software change; dermedge-convert build tries it all the same.
     """
+    while True:
+        before, failure = signature([config_path]), None
+        try:
+            _build_for(config_path, cast(Precision, precision))
+        except DermedgeError as error:
+            failure = error
+        # A path unit does not see a change while this runs, which may be for minutes.
+        if signature([config_path]) == before:
+            break
+        if failure is not None:
+            click.echo(str(failure), err=True)
+        click.echo("the configuration has changed meanwhile: it is read again")
+    if failure is not None:
+        raise failure
+
+
+def _build_for(config_path: Path, precision: Precision) -> None:
+    """Build what is missing for one state of the configuration."""
     config = load_config(config_path)
     if config.model.backend not in ("auto", "tensorrt"):
         click.echo(f"nothing to build: the backend is {config.model.backend}")
@@ -53,13 +72,12 @@ def device(config_path: Path, precision: str) -> None:
         click.echo("nothing to build: no TensorRT here, the CPU computes")
         return
     pack, root, facts = find_pack(config.model.pack), engines_root(), device_at_hand()
-    wanted = cast(Precision, precision)
     builder = EngineBuilder(pack, facts, Choices(root, 3, None), GoldenFrames(None))
     # Before anything is counted: a power cut at every start would else spend the attempts.
-    if builder.are_in_use(_PARTS, wanted):
+    if builder.are_in_use(_PARTS, precision):
         click.echo("nothing to build: the engines of this device are in use")
         return
-    attempts = Attempts(root, key_of(pack, facts, wanted))
+    attempts = Attempts(root, key_of(pack, facts, precision))
     if attempts.count >= MOST:
         raise ModelRefusedError(
             f"a build of {pack.name} that comes to its end",
@@ -69,5 +87,5 @@ def device(config_path: Path, precision: str) -> None:
     with only_builder(root):
         number = attempts.begin()
         click.echo(f"attempt {number} of at most {MOST}")
-        builder.keep(_PARTS, wanted)
+        builder.keep(_PARTS, precision)
         attempts.succeeded()

@@ -18,7 +18,7 @@ from convert.attempts import Attempts
 from convert.commands import device as device_module
 from convert.commands.device import device
 from edge.engine_folder import ModelEngines, chosen_engines, is_being_built
-from edge.errors import DermedgeError
+from edge.errors import DermedgeError, RequestError
 from models.manifest import find_pack
 from packs_for_tests import write_pack
 
@@ -83,6 +83,28 @@ def test_what_is_missing_is_built_once(a_device: Device):
     path.write_bytes(path.read_bytes()[:-1])
     code, said = a_device.build()
     assert code == 0 and "built again" in said and path.stat().st_mtime_ns != before[path]
+
+
+def test_a_configuration_that_changes_meanwhile_is_read_again(a_device: Device, monkeypatch):
+    """First one that is refused, then one without a GPU: systemd does not see the change."""
+    real, read = device_module.load_config, []
+
+    def load(path: Path):
+        read.append(path.read_text())
+        if len(read) == 1:
+            path.write_text("nonsense = 1\n")
+            return real(None)
+        if len(read) == 2:
+            a_device.configure("onnx")
+            raise RequestError("another", got="nonsense", next_step="mend it")
+        return real(path)
+
+    monkeypatch.setattr(device_module, "load_config", load)
+    monkeypatch.setattr(device_module.importlib.util, "find_spec", lambda _: None)
+    code, said = a_device.build()
+    assert code == 0 and "nonsense" in read[1] and 'backend = "onnx"' in read[2]
+    assert said.count("it is read again") == 2 and "got nonsense" in said
+    assert said.endswith("nothing to build: the backend is onnx\n")
 
 
 def test_after_three_that_fail_it_is_not_tried_again_until_something_changes(a_device: Device):

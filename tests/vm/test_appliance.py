@@ -225,6 +225,8 @@ def test_ends_that_nobody_asked_for(installed, row):
         state = machine.check("systemctl is-active dermedge.service").strip()
         words = machine.check("systemctl show -P StatusText dermedge.service")
         assert state == "active" and "not running" in words and "nothing" in words
+        # What looks at the broken one reads it again at its end; nobody sees a change in its exit.
+        machine.wait_for("test $(systemctl show -P ActiveState dermedge-convert) != activating")
         before = int(machine.check(built))
         machine.check(f"sed -i 's/nothing:7/synthetic:7/' {CONFIG}")
         spent.append(_live(machine))
