@@ -7,6 +7,7 @@ Comes with the extra `dermedge[openvino]`; when it pays is measured in
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ from edge.engines.prepared import (
 from edge.engines.shell import EngineShell
 
 _DTYPES = {"u8": "uint8", "f32": "float32"}
+
+# On a processor with AMX the CPU plugin gives the thread that loads it a stack for signals, and
+# frees that stack when the last Core goes, from whichever thread: the next signal, Ctrl-C or
+# SIGTERM, would then end the process with a segmentation fault. So there is one, kept to the end.
+_core: Any = None
+_core_lock = threading.Lock()
 
 
 class OpenVinoEngine(EngineShell):
@@ -119,12 +126,18 @@ def _compiled(model: Any, size_wh: tuple[int, int], name: str, threads: int | No
     properties = device_properties(threads or default_threads())
     try:
         model.reshape({INPUT_NAME: [1, height, width, 3]})
-        return (
-            import_openvino().Core().compile_model(model, "CPU", properties).create_infer_request()
-        )
+        return _the_core().compile_model(model, "CPU", properties).create_infer_request()
     # As in _read().
     except Exception as error:
         raise cannot_load(name, error) from error
+
+
+def _the_core() -> Any:
+    global _core
+    with _core_lock:
+        if _core is None:
+            _core = import_openvino().Core()
+        return _core
 
 
 def _facts(port: Any) -> TensorFacts:

@@ -201,6 +201,32 @@ def test_importing_openvino_reports_to_nobody() -> None:
     assert child.stdout.strip() == "[]"
 
 
+_DROPPED_IN_A_THREAD = """
+import signal, sys, threading
+from pathlib import Path
+from edge.engines.base import EngineIdentity
+from edge.engines.{module} import {engine}
+identity = EngineIdentity("tiny", "1.0", "onnx", "fp32", "0" * 64)
+held = [{engine}(Path(sys.argv[1]), identity, max_batch=1, threads=1)]
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("an end in order"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_an_engine_went_in_another_thread_is_harmless(
+    make_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    code = _DROPPED_IN_A_THREAD.format(
+        module=make_engine.__module__.rpartition(".")[2], engine=make_engine.__name__
+    )
+    command = [sys.executable, "-c", code, str(write_segmenter(tmp_path / "s.onnx"))]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout) == (0, "an end in order\n"), child.stderr
+
+
 def test_two_threads_may_ask_at_once(tmp_path: Path) -> None:
     engine = OnnxEngine(write_segmenter(tmp_path / "s.onnx"), IDENTITY, max_batch=2)
     answers: dict[int, np.ndarray] = {}
