@@ -42,7 +42,8 @@ _SAID_BYTES = 4096
 # The child sees the modules that this process sees, and no others: with -m it would look into the
 # working folder first, which may hold anything.
 _CHILD = (
-    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "import sys; sys.path[:] = filter(None, sys.path); import json, runpy; "
+    "sys.path[:] = json.loads(sys.argv.pop(1)); "
     "runpy.run_module('convert.build', run_name='__main__', alter_sys=True)"
 )
 

@@ -67,7 +67,8 @@ class Parts:
         controls: Wishes of the person at the device.
         keep_case: Saves frozen stills, where a folder for them is configured.
         status: Told about the parts of the run, for screens that tell of them.
-        source_may_wait: A live source that is not there at the start is waited for.
+        may_wait: A live source, or a place to write to, that is not there at the start is waited
+            for.
         recovery: What is done for a source that is away, besides opening it again.
         watch: Told, once the threads run, how to see whether each is inside its time.
         notices: What else the person should know.
@@ -83,7 +84,7 @@ class Parts:
     controls: Controls = field(default_factory=Controls)
     keep_case: KeepCase | None = None
     status: Status = field(default_factory=Status)
-    source_may_wait: bool = False
+    may_wait: bool = False
     recovery: RecoveryPlan = RecoveryPlan()
     watch: Callable[[Sequence[Probe]], None] = _nobody
     notices: Callable[[], Sequence[Notice]] = tuple
@@ -111,8 +112,8 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
     drawn = [sink for sink in parts.sinks if sink.wants_drawn]
     records = [sink for sink in parts.sinks if not sink.wants_drawn]
     with ExitStack() as stack:
-        record_sinks = stack.enter_context(SinkGroup(records, health))
-        drawn_sinks = stack.enter_context(SinkGroup(drawn, health))
+        record_sinks = stack.enter_context(SinkGroup(records, health, may_wait=parts.may_wait))
+        drawn_sinks = stack.enter_context(SinkGroup(drawn, health, may_wait=parts.may_wait))
         screens = stack.enter_context(
             ScreenGroup(
                 parts.screens,
@@ -132,7 +133,7 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
                 receive_still=parts.trust.receive_still,
                 lost=parts.trust.lost,
                 wake=wake,
-                may_wait=parts.source_may_wait,
+                may_wait=parts.may_wait,
                 plan=parts.recovery,
             )
         )

@@ -135,7 +135,9 @@ def from_wheels(folder: Path, constraints: Path | None) -> Package:
         )
     if constraints is None and (folder / "constraints.txt").is_file():
         constraints = folder / "constraints.txt"
-    return Package(found[0].resolve(), folder.resolve(), constraints)
+    return Package(
+        found[0].resolve(), folder.resolve(), None if constraints is None else constraints.resolve()
+    )
 
 
 def from_checkout(checkout: Path, build: Path, constraints: Path | None = None) -> Package:
@@ -173,4 +175,4 @@ def from_checkout(checkout: Path, build: Path, constraints: Path | None = None) 
         purpose="build a wheel of this checkout",
     )
     (wheel,) = build.glob("dermedge-*.whl")
-    return Package(wheel, None, constraints or checkout / "constraints.txt")
+    return Package(wheel, None, (constraints or checkout / "constraints.txt").resolve())

@@ -31,6 +31,7 @@ from edge.appliance.package import Package
 from edge.appliance.services import Services
 from edge.appliance.system import run, works, write
 from edge.errors import InputError, RequestError
+from models.whole_file import write_whole
 
 COMMANDS = ("dermedge", "dermedge-convert", "dermedge-models")
 RECORDED = ("cases", "recordings")
@@ -298,7 +299,10 @@ def _keep_config(layout: Layout, version: Path | None, say: Say) -> None:
     if version is None or is_config_changed(layout, versions.units_of(version)):
         kept = layout.state / config.name
         layout.state.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(config, kept)
+        # The folder is the service's own: what it has put there under this name is not followed.
+        _take_away(kept)
+        write_whole(kept, config.read_bytes())
+        kept.chmod(0o600)  # the page's token may be in it
         say(f"the configuration was changed: it is kept as {kept}")
     config.unlink()
     with contextlib.suppress(OSError):  # somebody's own files
@@ -312,17 +316,22 @@ def _empty_state(layout: Layout) -> str:
     for path in layout.state.iterdir():
         if path.name == layout.config.name:
             continue
-        if path.name in RECORDED and any(path.iterdir()):
+        # A link to a disk that is away says nothing of what was recorded there.
+        if path.name in RECORDED and (path.is_symlink() or any(path.iterdir())):
             continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)  # a mounted disk cannot be taken away
-        else:
-            path.unlink()
+        _take_away(path)
     left = sorted(path.name for path in layout.state.iterdir())
     if not left:
         with contextlib.suppress(OSError):  # the same
             layout.state.rmdir()
     return ", ".join(left)
+
+
+def _take_away(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # a mounted disk cannot be taken away
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

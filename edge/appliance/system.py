@@ -9,6 +9,10 @@ from pathlib import Path
 from edge.errors import InputError
 from models.whole_file import write_whole
 
+NOBODYS = "/"
+"""Where programs are started: Python looks for libraries in the current folder first, and root's
+may be /tmp, where anybody may leave one."""
+
 
 def run(command: Sequence[str], *, within_s: float = 120.0, purpose: str = "") -> str:
     """Run a program; what it printed.
@@ -18,7 +22,12 @@ def run(command: Sequence[str], *, within_s: float = 120.0, purpose: str = "") -
     """
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=within_s, stdin=subprocess.DEVNULL
+            command,
+            cwd=NOBODYS,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError as error:
         raise _failed(command, f"no {command[0]} on this system", purpose) from error
@@ -45,7 +54,11 @@ def works(command: Sequence[str], within_s: float = 60.0) -> bool:
     """Whether a program runs and ends with 0."""
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=within_s, stdin=subprocess.DEVNULL
+            command,
+            cwd=NOBODYS,
+            capture_output=True,
+            timeout=within_s,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -45,6 +45,9 @@ def make(layout: Layout, package: Package, extras: tuple[str, ...]) -> tuple[Pat
     except BaseException:
         _remove(folder)
         raise
+    # pip leaves that to the system, half a minute later: a pulled plug must not leave a version
+    # that is vouched for and has empty files.
+    os.sync()
     write_whole(folder / _COMPLETE, b"")
     return folder, True
 

@@ -18,9 +18,9 @@ from edge.state_folder import state_folder
 from edge.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
+    from edge.cases.keeper import CaseKeeper
     from edge.guards.colour_profile import ColourProfile
     from edge.service.hosting import Hosting
-    from edge.session import KeepCase
     from edge.status import Status
     from edge.telemetry.telemetry import Telemetry
     from edge.trust import Trust
@@ -224,7 +224,9 @@ def _run(
         source_path=path_of(config.source.uri),
     )
 
-    keep_case = _case_keeper(config, pack.name, status)
+    cases = _case_keeper(config, pack.name, status)
+    if cases is not None:
+        cases.open(may_wait=hosting is not None)
 
     from edge.compose import open_analyzer
     from edge.health import Health
@@ -261,7 +263,7 @@ def _run(
             validated=pack.classifier.manifest.validated,
             trust=_trust(config, profile, is_live=source.is_live),
             controls=controls,
-            keep_case=keep_case,
+            keep_case=cases.keep if cases else None,
             status=status,
             give_up_after_s=config.source.give_up_after_s,
             recovery=RecoveryPlan(
@@ -272,9 +274,9 @@ def _run(
             ),
         )
         if hosting is not None:
-            parts.source_may_wait = True
+            parts.may_wait = True
             parts.watch = lambda probes: hosting.started(probes, status, stop)
-            parts.notices = hosting.notices
+            parts.notices = lambda: [*(cases.notices() if cases else ()), *hosting.notices()]
         telemetry.meter.runs(status)
         try:
             summary = run_loop(
@@ -293,15 +295,12 @@ def _run(
     return max(health.worst_exit_code, reason.exit_code if reason else 0)
 
 
-def _case_keeper(config: Config, pack_name: str, status: Status) -> KeepCase | None:
-    """What saves frozen stills, where a folder is configured and can be written.
-
-    Raises:
-        InputError: It cannot be written.
-    """
+def _case_keeper(config: Config, pack_name: str, status: Status) -> CaseKeeper | None:
+    """What saves frozen stills, where a folder is configured; not yet open."""
     if not config.cases.folder:
         return None
     from edge.board.state import read_board
+    from edge.cases.keeper import CaseKeeper
     from edge.cases.writer import CaseWriter
 
     settings = config.model_dump(mode="json", exclude={"web": {"token"}})
@@ -317,8 +316,7 @@ def _case_keeper(config: Config, pack_name: str, status: Status) -> KeepCase | N
         },
         reserve_bytes=config.cases.reserve_mb << 20,
     )
-    writer.open()
-    return writer.keep
+    return CaseKeeper(writer, Path(config.cases.folder))
 
 
 def _trust(config: Config, profile: ColourProfile | None, *, is_live: bool) -> Trust:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from edge.errors import InputError, RequestError
 from edge.gstreamer import load_gstreamer
+from edge.own_module import own_module
 
 WITHIN_S = 30.0
 """A first start loads libraries from a card."""
@@ -51,7 +52,7 @@ def ask(kind: Literal["gstreamer", "picamera2"], *arguments: str) -> Answer:
     Returns:
         Its answer; one of a library that crashes or hangs has no next step.
     """
-    command = [sys.executable, "-m", __name__, kind, *arguments]
+    command = [sys.executable, *own_module("edge.doctor.question"), kind, *arguments]
     try:
         done = subprocess.run(
             command,

@@ -21,6 +21,7 @@ from edge.child_process import ChildEndedError, ChildProcess, child_error, share
 from edge.controls import Controls
 from edge.errors import DermedgeError, InputError
 from edge.overlay.layout import Room
+from edge.own_module import own_module
 from edge.screens.base import Presented, Shown
 from edge.stop import Stop
 
@@ -50,7 +51,7 @@ class ScreenProcess:
         options: Mapping[str, Any],
         controls: Controls,
         stop: Stop,
-        module: Sequence[str] = ("-m", "edge.screens.child"),
+        module: Sequence[str] = own_module("edge.screens.child"),
     ) -> None:
         self.name = name
         self._module = module

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.child_process import ChildEndedError, ChildProcess, child_error
 from edge.frame import Frame
+from edge.own_module import own_module
 from edge.sources.frame_numbers import FrameNumbers
 from edge.sources.lost import SourceLost
 from edge.sources.shared_pool import SharedPool, map_pixels
@@ -57,7 +58,7 @@ class CameraProcess:
         *,
         silent_after_s: float = 4.0,
         still_within_s: float = 10.0,
-        module: Sequence[str] = ("-m", "edge.sources.camera_child"),
+        module: Sequence[str] = own_module("edge.sources.camera_child"),
     ) -> None:
         self._kind = kind
         self._options = dict(options)

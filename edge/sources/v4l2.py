@@ -53,7 +53,8 @@ class V4l2Source:
     whatever its number has become. What a colour profile held is then set again.
 
     Args:
-        place: Identity, bus path, path of a node or of a link to it; empty for the only camera.
+        place: Identity, bus path, path of a node or of a link to it; empty for the only USB
+            camera, or the only other one.
         wish: Size, rate and format of the stream.
         still_size_wh: Size of stills in pixels; ``None`` is the largest.
         profile: What to hold of the colours; ``None`` leaves the camera as it is.

@@ -21,6 +21,10 @@ from edge.sources.v4l2_device import Device
 
 SERIAL_CHARS_MAX = 64
 
+IMAGE_PROCESSORS = frozenset({"bcm2835-isp"})
+"""Drivers whose nodes call themselves cameras and give back what others put in: every Raspberry Pi
+up to 4 has four such nodes, whatever is plugged in."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -102,7 +106,7 @@ class Listing:
     Attributes:
         cameras: By number of their nodes.
         refused: For every node that could not be asked, its path and why.
-        others: Nodes that capture no video: metadata, outputs, radio.
+        others: Nodes that capture no video: metadata, outputs, radio, image processors.
         multiplanar: Nodes that capture only through the multi-planar interface.
     """
 
@@ -139,7 +143,9 @@ def list_cameras(host: Host) -> Listing:
         does = capability.capabilities
         if does & abi.V4L2_CAP_DEVICE_CAPS:
             does = capability.device_caps
-        if does & abi.V4L2_CAP_VIDEO_CAPTURE and does & abi.V4L2_CAP_STREAMING:
+        if _words(capability.driver) in IMAGE_PROCESSORS:
+            listing.others.append(node)
+        elif does & abi.V4L2_CAP_VIDEO_CAPTURE and does & abi.V4L2_CAP_STREAMING:
             listing.cameras.append(_camera(host, name, node, capability))
         elif does & abi.V4L2_CAP_VIDEO_CAPTURE_MPLANE:
             listing.multiplanar.append(node)
@@ -197,8 +203,9 @@ def find_camera(place: str, host: Host) -> tuple[Camera, str]:
     """The camera that a user means.
 
     Args:
-        place: An identity, a bus path, the path of a node or of a link to one, or nothing where
-            there is only one camera.
+        place: An identity, a bus path, the path of a node or of a link to one. Nothing: the only
+            USB camera, or the only other one where there is none; a board's camera port often has
+            a node of its own beside it.
         host: Where to look.
 
     Returns:
@@ -210,14 +217,16 @@ def find_camera(place: str, host: Host) -> tuple[Camera, str]:
     listing = list_cameras(host)
     if place.startswith("/"):
         found = _at_path(place, listing, host)
+    elif place:
+        found = [camera for camera in listing.cameras if camera.is_at(place)]
     else:
-        found = [camera for camera in listing.cameras if not place or camera.is_at(place)]
+        found = [camera for camera in listing.cameras if camera.usb_id] or listing.cameras
     if len(found) == 1:
         return found[0], listing.name(found[0])
     if found:
         raise InputError(
             "one camera" + (f" called {place}" if place else ""),
-            got=f"{len(found)}: {listing}",
+            got=f"{len(found if place else listing.cameras)}: {listing}",
             next_step="name one of them as the source",
         )
     if listing.refused and not listing.cameras:
@@ -235,7 +244,7 @@ def _at_path(place: str, listing: Listing, host: Host) -> list[Camera]:
     if node in listing.others:
         raise InputError(
             f"a video capture device at {place}",
-            got="a node that gives no pictures (metadata, output or radio)",
+            got="a node that gives no pictures of its own (metadata, output, image processor)",
             next_step=f"use one of: {listing}",
         )
     if node in listing.multiplanar:

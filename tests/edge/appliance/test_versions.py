@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import sys
 import zipfile
 from pathlib import Path
 
@@ -86,6 +88,18 @@ def test_made_once_switched_to_and_back(layout: Layout, tmp_path: Path):
     versions.switch(layout, versions.back(layout))
     assert (versions.in_use(layout), versions.before(layout)) == (second, third)
     assert not os.readlink(layout.current).startswith("/")  # whole when mounted elsewhere
+
+
+def test_a_version_is_on_the_disk_before_it_is_vouched_for(layout: Layout, tmp_path, monkeypatch):
+    seen = []
+
+    def sync() -> None:
+        (folder,) = layout.versions.iterdir()
+        seen.append(((folder / "bin/dermedge").exists(), (folder / versions._COMPLETE).exists()))
+
+    monkeypatch.setattr(versions.os, "sync", sync)
+    versions.make(layout, made(tmp_path, "one"), ())
+    assert seen == [(True, False)]
 
 
 def test_what_an_interruption_leaves_is_made_anew(layout: Layout, tmp_path: Path):
@@ -250,6 +264,22 @@ def test_only_what_was_recorded_is_left(tmp_path: Path):
     assert steps._empty_state(layout) == "" and not layout.state.exists()
 
 
+def test_a_link_of_the_services_account_is_never_followed(tmp_path: Path):
+    layout = Layout(tmp_path / "root")
+    for folder in (layout.config.parent, layout.state):
+        folder.mkdir(parents=True)
+    layout.config.write_text("[web]\ntoken = 'secret'\n")
+    precious = tmp_path / "shadow"
+    precious.write_text("root")
+    kept = layout.state / layout.config.name
+    kept.symlink_to(precious)
+    steps._keep_config(layout, None, print)
+    assert precious.read_text() == "root" and "secret" in kept.read_text()
+    assert stat.S_IMODE(kept.lstat().st_mode) == 0o600
+    (layout.state / "recordings").symlink_to(tmp_path / "a disk that is away")
+    assert steps._empty_state(layout) == "dermedge.toml, recordings"
+
+
 def test_another_programs_command_is_left(tmp_path: Path):
     layout, said = Layout(tmp_path), []
     layout.commands.mkdir(parents=True)
@@ -286,6 +316,13 @@ def test_a_program_that_fails_is_told_with_its_last_words():
         system.run(["no-such-program"])
     with pytest.raises(InputError, match="no end after 0.1 s"):
         system.run(["sleep", "5"], within_s=0.1)
+
+
+def test_nothing_of_the_current_folder_is_imported(tmp_path: Path, monkeypatch):
+    (tmp_path / "zipfile.py").write_text("raise SystemExit('anybody wrote this')")
+    monkeypatch.chdir(tmp_path)
+    system.run([sys.executable, "-c", "import zipfile"])
+    assert system.works([sys.executable, "-m", "zipfile", "--help"])
 
 
 def test_a_masked_unit_stays_masked(tmp_path: Path):

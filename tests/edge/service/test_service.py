@@ -386,3 +386,30 @@ def test_files_that_a_build_leaves_are_no_change(service):
     assert "the configuration has changed" not in service.log()
     assert service.log().count("running v4l2") == 1
     assert service.stop() == 0
+
+
+QUICK = "from edge import away\naway.RETRY_S = 0.2\n"
+
+
+def test_places_that_cannot_be_written_at_the_start_cost_no_picture(service):
+    folders = [service.folder / name for name in ("recordings", "cases")]
+    for folder in folders:
+        folder.write_text("in the way: as root nothing else is refused")
+    sinks = f'["web:127.0.0.1:{service.port}", "record:{folders[0]}?codec=mjpeg"]'
+    service.configure(more=f'[cases]\nfolder = "{folders[1]}"\n')
+    text = service.config.read_text()
+    service.config.write_text(
+        text.replace(f'["web:127.0.0.1:{service.port}"]', sinks) + "[record]\nreserve_mb = 1\n"
+    )
+    service.start(QUICK)
+    service.wait(lambda: service.page("/healthz") == (200, "ok"), "a live picture")
+    said = service.page("/live?after=-1")[1]
+    assert f"NOT WRITTEN: record {folders[0]}: " in said
+    assert f"NOT WRITTEN: cases {folders[1]}: " in said
+    for folder in folders:
+        folder.unlink()
+    service.wait(lambda: "sink record" in service.log() and "writes again" in service.log(), "it")
+    service.wait(lambda: "case: the folder can be written again" in service.log(), "cases")
+    service.wait(lambda: list(folders[0].rglob("*.json*")), "a recording")
+    service.wait(lambda: "NOT WRITTEN" not in service.page("/live?after=-1")[1], "no word of it")
+    assert service.stop() == 0

@@ -7,9 +7,9 @@ import time
 import pytest
 from shots_for_tests import shot
 
+from edge import away as away_module
 from edge.errors import InputError
 from edge.health import Health
-from edge.sinks import group as group_module
 from edge.sinks.background import BackgroundSink
 from edge.sinks.group import SinkGroup
 from edge.stop import Stop
@@ -42,7 +42,7 @@ class Disk:
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(group_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(away_module, "RETRY_S", 0.02)
 
 
 def write_until(sinks: SinkGroup, done, number: int = 1) -> int:
@@ -84,3 +84,22 @@ def test_what_would_begin_anew_is_not_opened_again(quick):
             sinks.write(shot(number, (64, 48)))
             time.sleep(0.01)
         assert disk.ids == [] and len(sinks.notices()) == 1
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_one_that_cannot_be_opened_at_the_start_may_wait(quick, goes_on):
+    disk, other = Disk(goes_on=goes_on), Disk()
+    disk.full = True
+    with SinkGroup([disk, other], Health(), may_wait=True) as sinks:
+        number = write_until(sinks, lambda: other.ids)
+        assert [n.text for n in sinks.notices()] == ["NOT WRITTEN: record here: no space left"]
+        disk.full = False
+        write_until(sinks, lambda: disk.ids, number)
+        assert sinks.notices() == []
+
+
+def test_one_that_cannot_be_opened_fails_the_start_where_nobody_waits():
+    disk = Disk()
+    disk.full = True
+    with pytest.raises(InputError), SinkGroup([Disk(), disk], Health()):
+        pass

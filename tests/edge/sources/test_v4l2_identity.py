@@ -43,6 +43,7 @@ class Machine:
         caps: int = CAPTURE,
         bus: str = "",
         card: str = "Skin Camera",
+        driver: str = "uvcvideo",
     ) -> str:
         """A node below a device of sysfs, and its path in /dev."""
         folder = self.root / "devices" / (parent or "virtual") / "video4linux" / name
@@ -53,7 +54,7 @@ class Machine:
         node = str(self.root / "dev" / name)
         Path(node).touch()
         self.answers[node] = abi.Capability(
-            driver=b"uvcvideo",
+            driver=driver.encode(),
             card=card.encode(),
             bus_info=bus.encode(),
             capabilities=0x80000000 | CAPTURE | METADATA,
@@ -112,6 +113,34 @@ def test_a_camera_that_comes_back_under_another_number_is_found(machine: Machine
     camera, again = find_camera(name, machine.host)
     assert camera.node.endswith("/video1")
     assert again == name
+
+
+def _image_processor(machine: Machine) -> None:
+    """As on a Raspberry Pi up to 4: nodes that give back what others put in."""
+    for number in (20, 21, 22):
+        bus = "platform:bcm2835-isp"
+        machine.node(f"video{number}", None, bus=bus, card="bcm2835-isp", driver="bcm2835-isp")
+
+
+def test_an_image_processor_is_no_camera(machine: Machine):
+    _image_processor(machine)
+    with pytest.raises(InputError, match="video20, .*capture nothing that this source can read"):
+        find_camera("", machine.host)
+    with pytest.raises(InputError, match="a node that gives no pictures of its own"):
+        find_camera(str(machine.root / "dev/video20"), machine.host)
+    machine.node("video0", machine.usb("1-1", "0ac8", "0345"))
+    assert find_camera("", machine.host)[1] == "usb-0ac8:0345"
+
+
+def test_the_node_of_a_camera_port_beside_the_only_usb_camera_is_asked_for_by_name(
+    machine: Machine,
+):
+    port = "platform:tegra-capture-vi:2"
+    machine.node("video0", None, bus=port, card="vi-output, imx219 9-0010", driver="tegra-video")
+    assert find_camera("", machine.host)[1] == port
+    machine.node("video1", machine.usb("1-1", "0ac8", "0345"))
+    assert find_camera("", machine.host)[1] == "usb-0ac8:0345"
+    assert find_camera(port, machine.host)[1] == port
 
 
 def test_two_alike_are_told_apart_by_their_port(machine: Machine):
