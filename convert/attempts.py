@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.engine_card import DeviceFacts, Precision
+from edge.engine_folder import ATTEMPTS_FILE
 from models.manifest import Pack
 from models.whole_file import write_whole
 
 MOST = 3
 
-_FILE = ".attempts.json"
 _KEYS_KEPT = 50
 _log = logging.getLogger("dermedge.convert")
 
@@ -30,7 +30,7 @@ class Attempts:
     """
 
     def __init__(self, root: Path, key: str) -> None:
-        self._path = root / _FILE
+        self._path = root / ATTEMPTS_FILE
         self._key = key
 
     @property
@@ -46,6 +46,11 @@ class Attempts:
         known.pop(self._key, None)
         self._write({**known, self._key: number})
         return number
+
+    def asked_to_end(self) -> None:
+        """The last one does not count: somebody switched the device off meanwhile, say."""
+        if (count := self.count) > 0:
+            self._write({**self._read(), self._key: count - 1})
 
     def succeeded(self) -> None:
         """Forget them."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from convert.cache import cache_folder, prepared_hash, prepared_path
 from convert.notes import manifest_key, read_notes
 from edge.engine_card import EngineCard, judged_under
-from edge.engine_folder import ModelEngines, engines_root
+from edge.engine_folder import ModelEngines, engines_root, how_to_build
 from edge.engines.base import Engine, EngineIdentity
 from edge.engines.cuda import has_binding
 from edge.engines.gpu_thread import GpuThread
@@ -70,7 +70,7 @@ def open_engines(
             yield stack.enter_context(_tensorrt_engines(pack))
             return
         if backend == "auto":
-            reason = _why_no_tensorrt()
+            reason = why_no_tensorrt()
             if not reason:
                 try:
                     engines = stack.enter_context(_tensorrt_engines(pack))
@@ -111,7 +111,7 @@ def check_backend(backend: str) -> None:
             got="none",
             next_step="in dermedge's folder: pip install '.[openvino]'",
         )
-    if backend == "tensorrt" and (reason := _why_no_tensorrt()):
+    if backend == "tensorrt" and (reason := why_no_tensorrt()):
         raise RequestError(
             "TensorRT and a binding to CUDA for --backend tensorrt",
             got=reason,
@@ -125,7 +125,7 @@ def check_backend(backend: str) -> None:
         )
 
 
-def _why_no_tensorrt() -> str:
+def why_no_tensorrt() -> str:
     """What is not installed for TensorRT, or an empty text; nothing is imported."""
     if importlib.util.find_spec("tensorrt") is None:
         return "TensorRT is not installed for this Python"
@@ -207,7 +207,7 @@ def chosen_engine(model: Model, rules: str) -> tuple[ModelEngines, EngineCard]:
     raise ModelRefusedError(
         f"an engine of {manifest.name} in {engines.folder}",
         got=reason,
-        next_step="build it: dermedge-convert build PACK",
+        next_step=f"build it: {how_to_build()}",
     )
 
 

@@ -25,6 +25,12 @@ from edge.sinks.whole_file import whole_files
 
 FOLDER_VARIABLE = "DERMEDGE_ENGINES"
 
+SERVICE_ROOT = Path("/var/lib/dermedge/engines")
+"""The folder of the installed service: docs/service.md."""
+
+ATTEMPTS_FILE = ".attempts.json"
+"""How often what is to be built there was begun in vain: :mod:`convert.attempts`."""
+
 BUILD_LOCK = ".build.lock"
 """Held while engines are built in a folder."""
 
@@ -52,6 +58,17 @@ def engines_root() -> Path:
         got="neither a home folder nor " + FOLDER_VARIABLE,
         next_step=f"set {FOLDER_VARIABLE} to a folder",
     )
+
+
+def how_to_build(pack: str = "PACK") -> str:
+    """The command that builds engines where this process looks for them.
+
+    The service's folder is its account's own: what root built there, it could not replace.
+    """
+    with suppress(ModelRefusedError):
+        if engines_root() == SERVICE_ROOT:
+            return "sudo dermedge service build"
+    return f"dermedge-convert build {pack}"
 
 
 def is_being_built(root: Path) -> bool:
@@ -166,7 +183,7 @@ class ModelEngines:
         raise ModelRefusedError(
             f"{path} with sha256 {card.engine.sha256}, {card.engine.size_bytes} bytes",
             got=got,
-            next_step="build it again: dermedge-convert build PACK",
+            next_step=f"build it again: {how_to_build()}",
         )
 
 
@@ -178,7 +195,7 @@ def _bad_choice(path: Path, got: str) -> ModelRefusedError:
     return ModelRefusedError(
         f"the name of an engine in {path}",
         got=got,
-        next_step="build the engine again: dermedge-convert build PACK",
+        next_step=f"build the engine again: {how_to_build()}",
     )
 
 

@@ -24,6 +24,9 @@ from edge.stop import Stop
 NEXT_S = 0.02
 """Pause before a live source is read again after one frame could not be had."""
 
+BAD_FOR_S = 10.0
+"""A live source that has given nothing but damaged frames for so long is opened again."""
+
 SAME_FAILURES = 3
 """A recording that fails this often in a row with the same words is given up: it is stuck."""
 
@@ -204,6 +207,7 @@ class Intake:
 
     def _read_all(self) -> None:
         same, last_words, has_come = 0, "", False
+        good_s = time.monotonic()
         while not self._stop.is_set:
             try:
                 captured = self._read_one()
@@ -211,8 +215,10 @@ class Intake:
                 same = same + 1 if str(error) == last_words else 1
                 last_words = str(error)
                 self._note(error, first=same == 1)
-                if isinstance(error, SourceLost):
+                is_bad = self._source.is_live and time.monotonic() - good_s > BAD_FOR_S
+                if isinstance(error, SourceLost) or is_bad:
                     self._reopen(error)
+                    good_s = time.monotonic()
                 elif self._source.is_live:
                     self._stop.wait(NEXT_S)
                 elif same >= SAME_FAILURES:
@@ -222,7 +228,7 @@ class Intake:
                 if self._source.is_live and not self._stop.is_set:
                     self._note_silence()
                 return
-            same, last_words = 0, ""
+            same, last_words, good_s = 0, "", time.monotonic()
             if self._source.is_live:
                 self._failing = None
                 if not has_come or self.recovery.is_away:

@@ -43,6 +43,9 @@ TURN_S = 0.05
 TURN_WITHIN_S = 20.0
 """Screens answer or are given up well before this."""
 
+END_WITHIN_S = 90.0
+"""Every part is left behind after its own time; several sinks may take theirs one by one."""
+
 DRAWN_WAIT_S = 5.0
 """How long the start of a camera waits for screens where files are drawn in their size."""
 
@@ -187,6 +190,8 @@ def run_loop(source: Source, analyze: Analyze, parts: Parts, *, stop: Stop, heal
         except BaseException:
             stop.request("a failure", 5)  # the threads must not wait for what never comes
             raise
+        finally:
+            turn.begin("taking the run apart", END_WITHIN_S)
         if not session.close():
             health.failed("case", TimeoutError("a case was still being saved at the end"))
     if worker.error is not None:

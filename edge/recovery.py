@@ -72,6 +72,7 @@ class Recovery:
         self._tries = 0
         self._daemon_s = 0.0
         self._daemon_asked_s: float | None = None
+        self._is_reboot_asked = False
 
     @property
     def is_away(self) -> bool:
@@ -87,6 +88,7 @@ class Recovery:
         self._since_s, self._words, self._tries = time.monotonic(), words, 0
         self._daemon_s = self._since_s + DAEMON_AFTER_S
         self._daemon_asked_s = None
+        self._is_reboot_asked = False
 
     def next_try(self) -> float:
         """Do what is due besides; the seconds to wait before the camera is opened again."""
@@ -107,6 +109,7 @@ class Recovery:
                 (self._plan.state / REBOOT_ASKED).unlink(missing_ok=True)
         if not self.is_away:
             return
+        self._withdraw()
         self.last_s = self._away_s()
         self._since_s = None
         self.counts["recovered"] += 1
@@ -127,7 +130,7 @@ class Recovery:
         return said
 
     def _reboot_notices(self, away_s: float) -> list[Notice]:
-        if self.counts["reboot"]:
+        if self._is_reboot_asked:
             return [Notice("The device was asked to restart", "prompt")]
         left_s = self._plan.reboot_after_s - away_s
         if self._may_reboot() and left_s <= REBOOT_TOLD_S:
@@ -153,7 +156,7 @@ class Recovery:
         plan = self._plan
         if plan.requests is None or plan.state is None or plan.reboot_after_s <= 0.0:
             return False
-        return not self.counts["reboot"] and not (plan.state / REBOOT_ASKED).exists()
+        return not self._is_reboot_asked and not (plan.state / REBOOT_ASKED).exists()
 
     def _ask_reboot(self, requests: Path, away_s: float) -> None:
         assert self._plan.state is not None
@@ -164,6 +167,13 @@ class Recovery:
             return
         self._ask(requests, REBOOT_REQUEST, "reboot", away_s)
 
+    def _withdraw(self) -> None:
+        """Nobody who comes to answer later shall restart anything under a live picture."""
+        for name in (DAEMON_REQUEST, REBOOT_REQUEST):
+            if self._plan.requests is not None:
+                with suppress(OSError):
+                    (self._plan.requests / name).unlink(missing_ok=True)
+
     def _ask(self, folder: Path, name: str, step: str, away_s: float) -> None:
         try:
             (folder / name).touch()
@@ -173,6 +183,8 @@ class Recovery:
         self.counts[step] += 1
         if step == "daemon":
             self._daemon_asked_s = time.monotonic()
+        else:
+            self._is_reboot_asked = True
         _log.warning("the camera is away for %.0f s: asked for %s", away_s, name)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edge.health import Health
     from edge.intake import Intake
+    from edge.overlay.notices import Notice
     from edge.session import Session, SessionState
     from edge.sinks.group import SinkGroup
 
@@ -70,6 +71,8 @@ class Status:
         self._intake: Intake | None = None
         self._sinks: Sequence[SinkGroup] = ()
         self._not_live_words: Callable[[], str | None] = _nothing
+        self.cases_away: Callable[[], Sequence[Notice]] = tuple
+        """Says that no case can be saved, where a folder for them is configured."""
 
     def bind(
         self,
@@ -97,7 +100,8 @@ class Status:
         """Empty where the picture is live and every output is written, else why not."""
         if self._intake is None:
             return "starting"
-        away = [notice.text for group in self._sinks for notice in group.notices()]
+        notices = [n for group in self._sinks for n in group.notices()]
+        away = [notice.text for notice in (*notices, *self.cases_away())]
         said = [self._not_live_words() or "", *self.recovery_words(), *away]
         return "; ".join(words for words in said if words)
 

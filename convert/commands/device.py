@@ -44,7 +44,7 @@ def device(config_path: Path, precision: str) -> None:
 
     For a unit that starts with the machine: where there is nothing to build it says so and is
     done. A build that did not come to its end three times is not tried again by itself, until
-    pack, device or software change; dermedge-convert build tries it all the same.
+    pack, device or software change, or dermedge service build asks for it.
     """
     while True:
         before, failure = signature([config_path]), None
@@ -82,10 +82,14 @@ def _build_for(config_path: Path, precision: Precision) -> None:
         raise ModelRefusedError(
             f"a build of {pack.name} that comes to its end",
             got=f"{attempts.count} that did not, with the same models, device and software",
-            next_step=f"dermedge-convert build {config.model.pack} --precision {precision}",
+            next_step="sudo dermedge service build, once it has what it lacked",
         )
     with only_builder(root):
         number = attempts.begin()
         click.echo(f"attempt {number} of at most {MOST}")
-        builder.keep(_PARTS, precision)
+        try:
+            builder.keep(_PARTS, precision)
+        except (KeyboardInterrupt, SystemExit):
+            attempts.asked_to_end()
+            raise
         attempts.succeeded()

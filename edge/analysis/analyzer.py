@@ -112,6 +112,11 @@ class Analyzer:
         self._masks = PixelPool()
         self._mask = np.empty((0, 0), np.uint8)
 
+    @property
+    def backend(self) -> str:
+        """What computes: ``tensorrt``, ``onnx``, ``openvino``."""
+        return self._engines["segmenter"].backend
+
     def analyze(self, frame: Frame) -> Analysis:
         """Everything about one frame.
 

@@ -18,6 +18,9 @@ LOADS_WITHIN_S = 900.0
 """So long it may start while it says what it does: at the first start a slow board prepares its
 networks for minutes, and one that ended often waits for its turn."""
 
+BUILDS_WITHIN_S = 3.5 * 3600.0
+"""Longer than the unit may take."""
+
 _LOGINS = ("getty@tty1.service", "display-manager.service")
 
 
@@ -69,6 +72,22 @@ class Services:
             got=self.state_of("dermedge.service"),
             next_step="see journalctl -u dermedge; dermedge service rollback leads back",
         )
+
+    def build(self) -> None:
+        """Build what engines are missing, and wait for it.
+
+        Raises:
+            InputError: It failed, or there is no such unit.
+        """
+        unit = "dermedge-convert.service"
+        try:
+            run(["systemctl", "start", unit], within_s=BUILDS_WITHIN_S, purpose="build the engines")
+        except InputError as error:
+            raise InputError(
+                f"{unit} to build the engines",
+                got=error.got,
+                next_step="see journalctl -u dermedge-convert, which has the reason",
+            ) from error
 
     def stop_and_disable(self, units: Sequence[str]) -> None:
         """Those that are there."""

@@ -30,6 +30,7 @@ from edge.appliance.layout import Layout
 from edge.appliance.package import Package
 from edge.appliance.services import Services
 from edge.appliance.system import run, works, write
+from edge.engine_folder import ATTEMPTS_FILE
 from edge.errors import InputError, RequestError
 from models.whole_file import write_whole
 
@@ -128,6 +129,30 @@ def uninstall(layout: Layout, say: Say) -> None:
     say("taken away")
     if kept:
         say(f"left, because it was recorded here, now owned by root: {layout.state}: {kept}")
+
+
+def build(layout: Layout, say: Say) -> None:
+    """Build the engines that this board lacks, also where three attempts have failed.
+
+    Raises:
+        RequestError: It is not installed, or not to be done by this user.
+        InputError: The build failed.
+    """
+    if versions.in_use(layout) is None:
+        raise RequestError(
+            "an installed service", got="none", next_step="install it: docs/service.md"
+        )
+    try:
+        (layout.state / "engines" / ATTEMPTS_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"to write into {layout.state}",
+            got=error.strerror or str(error),
+            next_step="run it as root (sudo)",
+        ) from error
+    say("building, which takes minutes; how far it is: journalctl -fu dermedge-convert")
+    Services(layout).build()
+    say("done: the camera loop takes what was built by itself")
 
 
 def status(layout: Layout, say: Say) -> bool:

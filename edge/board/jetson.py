@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge.board.files import read_int, read_text
 
+_HARMLESS = re.compile(r"fan|hot-surface-alert")
+
 
 def power(root: Path) -> dict[str, float]:
     """Watts by rail, from the INA3221 monitors: volts times amperes of each channel."""
@@ -36,10 +38,14 @@ def over_current_events(root: Path) -> dict[str, int]:
 
 
 def throttled(root: Path) -> tuple[str, ...] | None:
-    """Cooling devices that are holding something back now; ``None`` where there are none."""
+    """Cooling devices that are holding something back now; ``None`` where there are none.
+
+    Fans hold nothing back, and an Orin's ``hot-surface-alert`` only says that its case is too warm
+    to be touched: it rises at 70 °C, clocks fall at 99 °C.
+    """
     devices = sorted((root / "sys/class/thermal").glob("cooling_device*"))
     states = [(read_text(d / "type") or d.name, read_int(d / "cur_state")) for d in devices]
-    known = [(name, state) for name, state in states if state is not None and "fan" not in name]
+    known = [(n, state) for n, state in states if state is not None and not _HARMLESS.search(n)]
     return tuple(name for name, state in known if state > 0) if known else None
 
 

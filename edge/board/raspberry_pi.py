@@ -1,9 +1,9 @@
 """What only a Raspberry Pi has: its firmware's word on voltage and heat.
 
-Bits: Raspberry Pi documentation, ``vcgencmd get_throttled``. The kernel gives the number as a file
-of the firmware's device, whose name differs from board to board; where there is none, the firmware
-is asked through its mailbox, as ``vcgencmd`` does: the property interface of the Raspberry Pi
-firmware's documentation, tag 0x00030046 (get throttled).
+Bits: Raspberry Pi documentation, ``vcgencmd get_throttled``. The firmware is asked through its
+mailbox, as ``vcgencmd`` does: the property interface of the Raspberry Pi firmware's documentation,
+tag 0x00030046 (get throttled). The kernel's file of that name is not read: the kernel calls it
+deprecated, with a trace in its log, and newer ones have none.
 """
 
 from __future__ import annotations
@@ -13,27 +13,23 @@ import os
 import struct
 from pathlib import Path
 
-from edge.board.files import read_int
-
 _CAUSES = ("under-voltage", "clock capped", "throttled", "soft temperature limit")
-_SINCE_START = 16
-"""The same four bits, this far up, say that it has happened since the start."""
+_SEEN = 16
+"""The same four bits, this far up, say that it has happened since somebody cleared them. The
+kernel's monitor of the supply (raspberrypi-hwmon) does that whenever it looks."""
 
-_FILES = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 _MAILBOX = "dev/vcio"
 _GET_THROTTLED, _RESPONSE_OK = 0x00030046, 0x80000000
 
 
-def throttling(root: Path) -> tuple[tuple[str, ...] | None, dict[str, int]]:
-    """Why it is held back now, and what has held it back since it started."""
-    files = sorted(root.glob(_FILES))
-    bits = read_int(files[0], base=16) if files else None
-    if bits is None:
-        bits = _asked(root / _MAILBOX)
+def throttling(root: Path) -> tuple[tuple[str, ...] | None, dict[str, bool]]:
+    """Why it is held back now, and for each cause whether that was so of late."""
+    bits = _asked(root / _MAILBOX)
     if bits is None:
         return None, {}
     now = tuple(cause for n, cause in enumerate(_CAUSES) if bits >> n & 1)
-    return now, {cause: bits >> (_SINCE_START + n) & 1 for n, cause in enumerate(_CAUSES)}
+    seen = bits | bits >> _SEEN
+    return now, {cause: bool(seen >> n & 1) for n, cause in enumerate(_CAUSES)}
 
 
 def _asked(mailbox: Path) -> int | None:

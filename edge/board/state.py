@@ -25,7 +25,8 @@ class BoardState:
         power_w: Watts by rail.
         power_mode: Jetson's ``nvpmodel``, in words.
         throttled: Why it is held back now, in words; empty: it is not; ``None``: it cannot tell.
-        events: How often it was, by cause, since it started; a 1 where it only says that it was.
+        events: How often it was, by cause, since it started, where the board counts.
+        of_late: Whether it was, by cause, not long ago, where the board only says that.
         memory_total_bytes: Of the machine.
         memory_available_bytes: That programs can have without swapping.
     """
@@ -38,6 +39,7 @@ class BoardState:
     power_mode: str | None = None
     throttled: tuple[str, ...] | None = None
     events: Mapping[str, int] = field(default_factory=dict)
+    of_late: Mapping[str, bool] = field(default_factory=dict)
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
 
@@ -75,8 +77,8 @@ def read_board(root: Path = Path("/")) -> BoardState:
             **shared,
         )
     if "raspberry pi" in (model or "").lower():
-        throttled, events = raspberry_pi.throttling(root)
-        return BoardState(kind="raspberry pi", throttled=throttled, events=events, **shared)
+        throttled, of_late = raspberry_pi.throttling(root)
+        return BoardState(kind="raspberry pi", throttled=throttled, of_late=of_late, **shared)
     return BoardState(kind="other", events=_core_throttles(root), **shared)
 
 

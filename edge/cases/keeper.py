@@ -60,16 +60,18 @@ class CaseKeeper:
         return self._writer.keep(frozen, press)
 
     def notices(self) -> list[Notice]:
-        """That no case can be saved, and why."""
-        away = self._away
-        if away is None:
-            return []
-        if self._is_open:
+        """That no case can be saved, and why; the loop asks, and so the folder is tried again."""
+        if self._away is not None and self._is_open:
             self._away = None
             _log.info("case: the folder can be written again")
-            return []
-        away.try_when_due()
-        return [away.notice]
+        elif self._away is not None:
+            self._away.try_when_due()
+        return self.away()
+
+    def away(self) -> list[Notice]:
+        """The same for whoever only looks."""
+        away = self._away
+        return [] if away is None or self._is_open else [away.notice]
 
     def _open(self) -> None:
         # Once: opening removes what is unfinished, and by then that may be a case being saved.

@@ -227,8 +227,9 @@ def _run(
     cases = _case_keeper(config, pack.name, status)
     if cases is not None:
         cases.open(may_wait=hosting is not None)
+        status.cases_away = cases.away
 
-    from edge.compose import open_analyzer
+    from edge.compose import open_analyzer, why_no_tensorrt
     from edge.health import Health
     from edge.inputs.uri import buttons_from_uris
     from edge.loop import Parts, run_loop
@@ -245,7 +246,10 @@ def _run(
                 open_analyzer(pack, config.model.backend, config.model.threads or None)
             )
         give_back()  # what loading took
-        if hosting is None:  # a service handles them itself
+        if hosting is not None:
+            is_there = config.model.backend == "auto" and not why_no_tensorrt()
+            hosting.lacks_gpu = is_there and analyzer.backend != "tensorrt"
+        else:  # a service handles them itself
             stack.enter_context(stop_on_signals(stop))
         for button in buttons_from_uris(config.controls.inputs, controls, stop):
             stack.enter_context(button)

@@ -84,6 +84,13 @@ def rollback() -> int:
     return 0
 
 
+@service.command("build")
+def build() -> int:
+    """Build the engines that this board lacks, also where three attempts have failed."""
+    steps.build(_HERE, click.echo)
+    return 0
+
+
 @service.command("uninstall")
 def uninstall() -> int:
     """Take everything away but cases, recordings and a changed configuration."""

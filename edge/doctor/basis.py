@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from edge.doctor.line import Line, State
 from edge.doctor.nodes import DEV, look
 from edge.engine_card import DeviceFacts, difference, judged_under
-from edge.engine_folder import ModelEngines, engines_root
+from edge.engine_folder import ModelEngines, engines_root, how_to_build
 from edge.engines.cuda import has_binding
 from edge.engines.this_device import l4t_release, tensorrt_version
 from edge.errors import DermedgeError, ModelRefusedError
@@ -29,6 +29,9 @@ from models.offline import onnx_runtime
 
 MEMORY_NEEDED_BYTES = 700 << 20
 """The camera loop takes half of it (docs/figures.md); the camera and the screen want some too."""
+
+_LOOP = Path("/sys/fs/cgroup/system.slice/dermedge.service/cgroup.procs")
+"""Names the processes of the service where it runs."""
 
 DISK_NEEDED_BYTES = 500 << 20
 """Room for engines of both networks in every precision, and for prepared graphs."""
@@ -196,7 +199,7 @@ def _engines(name: str) -> Iterator[Line]:
     device = _device_facts()
     rules = judged_under(pack)
     for part, model in (("segmenter", pack.segmenter), ("classifier", pack.classifier)):
-        yield _engine(part, model, rules, device, f"dermedge-convert build {name}")
+        yield _engine(part, model, rules, device, how_to_build(name))
 
 
 def _engine(part: str, model: Model, rules: str, device: DeviceFacts | None, build: str) -> Line:
@@ -289,7 +292,9 @@ def _power() -> Iterator[Line]:
         yield Line("power", "note", "nvpmodel does not tell its mode", "sudo nvpmodel -q")
 
 
-def _memory(path: Path = Path("/proc/meminfo"), swaps_path: Path = Path("/proc/swaps")) -> Line:
+def _memory(
+    path: Path = Path("/proc/meminfo"), swaps_path: Path = Path("/proc/swaps"), loop: Path = _LOOP
+) -> Line:
     try:
         text = path.read_text("ascii")
         swaps = swaps_path.read_text("utf-8", "replace") if swaps_path.exists() else ""
@@ -302,7 +307,12 @@ def _memory(path: Path = Path("/proc/meminfo"), swaps_path: Path = Path("/proc/s
     zram = re.findall(r"^/dev/zram\S*\s+\S+\s+(\d+)", swaps, re.MULTILINE)
     if zram:
         words += f", {_size(sum(map(int, zram)) << 10)} of it zram"
-    if free < MEMORY_NEEDED_BYTES:
+    needed = MEMORY_NEEDED_BYTES
+    with suppress(OSError):  # no such service, or no control groups: it does not run
+        if loop.read_text("ascii").strip():
+            needed //= 2
+            words += ", the camera loop has its own"
+    if free < needed:
         step = "stop the desktop: sudo systemctl isolate multi-user.target"
         return Line("memory", "problem", words, step)
     return Line("memory", "ok", words)

@@ -187,6 +187,8 @@ def _board() -> Iterator[Line]:
         parts.append(", ".join(f"{name} {watts:.1f} W" for name, watts in board.power_w.items()))
     if board.events:
         parts.append(", ".join(f"{cause} {count} times" for cause, count in board.events.items()))
+    if of_late := [cause for cause, was in board.of_late.items() if was]:
+        parts.append(f"of late: {', '.join(of_late)}")
     words = "; ".join(parts)
     if board.throttled:
         step = "a stronger supply, or better cooling"

@@ -12,10 +12,14 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TimedOutError
 from typing import Any, TypeVar
 
 from edge.engines.cuda import Cuda, open_cuda
 from edge.errors import ModelRefusedError
+
+CLOSE_WITHIN_S = 10.0
+"""A GPU that has not answered by then is left behind with its thread: the program must end."""
 
 _log = logging.getLogger("dermedge.gpu")
 
@@ -38,6 +42,7 @@ class GpuThread:
             queue.SimpleQueue()
         )
         self._closed = False
+        self._hangs = False
         # Nothing may be asked for behind the end: nobody would answer.
         self._asking = threading.Lock()
         ready: Future[None] = Future()
@@ -70,15 +75,43 @@ class GpuThread:
             # An error holds this frame, and the frame would hold the error.
             del answer
 
+    def call_at_the_end(self, work: Callable[[Cuda], object]) -> None:
+        """As :meth:`call` for what gives something back: waits no longer than an end may take.
+
+        Where the thread hangs, in a call that came before, nothing is given back, and it is told.
+        """
+        answer: Future[object] = Future()
+        with self._asking:
+            if self._closed or self._hangs:
+                return
+            self._work.put((answer, work))
+        try:
+            answer.result(CLOSE_WITHIN_S)
+        except TimedOutError:
+            if answer.done():  # the work's own
+                raise
+            self._leave_behind()
+        finally:
+            del answer  # as above
+
     def close(self) -> None:
-        """Release the context and end the thread; calling it twice is harmless."""
+        """Release the context and end the thread; calling it twice is harmless.
+
+        A thread that hangs in the driver is left behind.
+        """
         with self._asking:
             if not self._closed:
                 self._closed = True
                 self._work.put(None)
         # One that is just starting, when Ctrl-C comes, finds the end in its queue.
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._thread.is_alive() and not self._hangs:
+            self._thread.join(CLOSE_WITHIN_S)
+            if self._thread.is_alive():
+                self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        self._hangs = True
+        _log.error("the GPU has not answered for %g s: its thread is left behind", CLOSE_WITHIN_S)
 
     def __enter__(self) -> GpuThread:
         return self

@@ -26,6 +26,7 @@ import tensorrt as trt
 from numpy.typing import NDArray
 
 from edge.engine_card import EngineCard, difference
+from edge.engine_folder import how_to_build
 from edge.engines.base import EngineIdentity
 from edge.engines.cuda import Cuda, CudaError, DeviceBuffer, Event, Graph, HostBuffer, Stream
 from edge.engines.gpu_thread import GpuThread
@@ -38,7 +39,6 @@ Transfer = Literal["mapped", "staged"]
 
 _WARM_UP_RUNS = 3
 _RUNS_BEFORE_GRAPH = 2
-_BUILD_AGAIN = "build it again: dermedge-convert build PACK"
 
 # Before any name is used that older ones lack.
 refuse_old_tensorrt(trt.__version__)
@@ -119,7 +119,7 @@ class TensorRtEngine(EngineShell):
         runner, self._session = self._session, None
         try:
             if runner is not None:
-                self._gpu.call(lambda cuda: runner.close())
+                self._gpu.call_at_the_end(lambda cuda: runner.close())
         finally:
             self._stack.close()
 
@@ -275,7 +275,7 @@ class _Runner:
             raise ModelRefusedError(
                 f"an engine that takes {batch} pictures at once",
                 got=self._log.words(),
-                next_step=_BUILD_AGAIN,
+                next_step=_build_again(),
             )
         self._batch, self._runs_of_batch = batch, 0
 
@@ -310,7 +310,7 @@ class _Runner:
     def _check(self, started: bool) -> None:
         if not started:
             raise ModelRefusedError(
-                "an answer from the engine", got=self._log.words(), next_step=_BUILD_AGAIN
+                "an answer from the engine", got=self._log.words(), next_step=_build_again()
             )
 
     # --- memory -----------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ class _Runner:
             raise ModelRefusedError(
                 f"an engine with the tensor {tensor.name}",
                 got=self._log.words(),
-                next_step=_BUILD_AGAIN,
+                next_step=_build_again(),
             )
 
     def _time(self, tensor: _Tensor, way: Transfer, runs: int) -> float:
@@ -455,9 +455,13 @@ def _not_passed(card: EngineCard) -> ModelRefusedError:
     return _refused(card, f"the gate refused it: {', '.join(card.gate.reasons)}")
 
 
-def _refused(card: EngineCard, got: str, next_step: str = _BUILD_AGAIN) -> ModelRefusedError:
+def _refused(card: EngineCard, got: str, next_step: str = "") -> ModelRefusedError:
     return ModelRefusedError(
         f"{card.model.name}: an engine for this device that the gate has passed",
         got=got,
-        next_step=next_step,
+        next_step=next_step or _build_again(),
     )
+
+
+def _build_again() -> str:
+    return f"build it again: {how_to_build()}"

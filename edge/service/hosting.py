@@ -23,6 +23,8 @@ _log = logging.getLogger("dermedge.service")
 
 BUILDING = "BUILDING engines for this board: slower until they are ready"
 
+ON_CPU = "ON THE CPU, slower (why: dermedge doctor)"
+
 HOW = "or by systemctl restart dermedge"
 
 LOOK_EVERY_S = 0.2
@@ -55,9 +57,24 @@ class Hosting:
     engines: Path | None = None
     before: Failure | None = None
     leave: Callable[[], None] = lambda: None
+    lacks_gpu: bool = False
+    """Whether this board's GPU should compute, and does not."""
+    has_run: bool = False
+    """Whether the threads of the run in hand have started."""
     _is_building: bool = field(default=False)
     _told_of_change: bool = field(default=False)
     _told_since_s: float | None = field(default=None)
+    _began_with: tuple[object, object] = field(default=(None, None))
+
+    def begins(self, engines: Path | None, files: object) -> None:
+        """A run is about to load what may take minutes; what changes from now on is told.
+
+        Args:
+            engines: See :class:`Hosting`.
+            files: What :attr:`depends_on` gave before the first of them was read.
+        """
+        self.engines, self.lacks_gpu, self.has_run = engines, False, False
+        self._began_with = files, self._engines()
 
     @contextmanager
     def loading(self, what: str, within_s: float, stop: Stop) -> Iterator[None]:
@@ -92,8 +109,9 @@ class Hosting:
             stop: Asked to end it where an engine was built, or where the camera is away and what
                 the run depends on has changed: somebody may have named another camera.
         """
-        before, engines = self.depends_on(), self._engines()
+        before, engines = self._began_with
         self._told_of_change = False
+        self.has_run = True
 
         def look() -> None:
             self._is_building = self.engines is not None and is_being_built(self.engines)
@@ -122,7 +140,11 @@ class Hosting:
 
     def notices(self) -> list[Notice]:
         """What the person should know about engines, and about the run before."""
-        said = [Notice(BUILDING, "prompt")] if self._is_building else []
+        said = []
+        if self._is_building:
+            said.append(Notice(BUILDING, "prompt"))
+        elif self.lacks_gpu:
+            said.append(Notice(ON_CPU, "prompt"))
         since_s = self._told_since_s
         is_told = since_s is not None and time.monotonic() - since_s > TOLD_FOR_S
         if self.before is not None and not is_told:
@@ -140,7 +162,9 @@ def _status_words(status: Status) -> str:
         return "starting"
     if status.source_is_away:
         return f"camera away: {'; '.join(status.recovery_words())}"
+    trouble = status.not_well_words()
     return (
-        f"{snapshot.state}; {figures['analyses per second']} analyses/s, frame age "
+        f"{f'NOT WELL: {trouble}' if trouble else snapshot.state}; "
+        f"{figures['analyses per second']} analyses/s, frame age "
         f"{figures['frame age']}, {figures['dropped']} dropped"
     )

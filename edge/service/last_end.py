@@ -25,6 +25,7 @@ _RESULTS = {
     "timeout": "it did not come to its end in time, and was killed",
     "signal": "it was killed, or crashed",
     "core-dump": "it crashed",
+    "exit-code": "it ended with an error",
 }
 """By systemd.exec(5), ``$SERVICE_RESULT``."""
 

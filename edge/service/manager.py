@@ -21,6 +21,7 @@ class Manager:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._lock = threading.Lock()
         self._last_status = ""
+        self._is_stopping = False
         usec = environment.get("WATCHDOG_USEC", "")
         mine = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
         self.watchdog_s: float | None = int(usec) / 1e6 if usec.isdigit() and mine else None
@@ -47,11 +48,13 @@ class Manager:
         self._send("WATCHDOG=1")
 
     def extend(self, seconds: float) -> None:
-        """Ask for so much more time, from now, to start or to stop."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+        """Ask for so much more time, from now, to start; an end has the time that the unit says."""
+        if not self._is_stopping:
+            self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def stopping(self) -> None:
         """It ends, and is not to be taken for one that hangs."""
+        self._is_stopping = True
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from edge.config import Config, told_telemetry
 from edge.controls import Controls
 from edge.engine_folder import chosen_engines, engines_root
-from edge.errors import DermedgeError, InputError
+from edge.errors import DermedgeError, InputError, ModelRefusedError
 from edge.free_memory import give_back
 from edge.service.changes import signature
 from edge.service.heart import NEXT_WITHIN_S, Heart
@@ -106,12 +106,21 @@ class _Host:
 
     def turn(self, load: Callable[[], Config], run: Run) -> int:
         """One run, and what is to be shown after it; an exit code other than 0 ends the process."""
+        try:
+            return self._turn(load, run)
+        except Exception as error:  # nobody foresaw it: a new process may do better
+            _log.exception("the run broke")
+            self.words = f"{type(error).__name__}: {error}"
+            return UNFORESEEN_EXIT
+
+    def _turn(self, load: Callable[[], Config], run: Run) -> int:
         seen = self._seen()
         threads = set(threading.enumerate())
         try:
+            config_file = self._config_file()
             self._config = self._load(load)
+            self._hosting.begins(_engines_of(self._config), (config_file, self._pack()))
             remember(self._state, self._config.output.sinks)
-            self._hosting.engines = _engines_of(self._config)
             code = run(self._config, self._telemetry, self._hosting, self._stop)
             if self._config.loop.seconds > 0.0 and code == 0:
                 self._stop.request("the time given")
@@ -122,11 +131,15 @@ class _Host:
             )
         except DermedgeError as error:
             reason = error
-        except Exception as error:  # nobody foresaw it: a new process may do better
-            _log.exception("the run broke")
-            self.words = f"{type(error).__name__}: {error}"
-            return UNFORESEEN_EXIT
+            if isinstance(error, ModelRefusedError) and self._hosting.has_run:
+                # After some faults of a GPU nothing works in this process any more: CUDA's
+                # documentation has it ended and begun anew.
+                _log.error("the engine failed in the middle of a run: %s", error)
+                self.words = f"the engine failed: {error.got}"
+                return UNFORESEEN_EXIT
         finally:
+            if self._stop.is_set:
+                self._hosting.manager.stopping()
             self._hosting.ended()
             give_back()
         if self._stop.is_set:
@@ -183,12 +196,17 @@ class _Host:
 
     def _files(self) -> object:
         """Of the configuration and the pack, as they lie on the disk."""
-        paths = [] if self._config_path is None else [self._config_path]
+        return self._config_file(), self._pack()
+
+    def _config_file(self) -> object:
+        return signature([] if self._config_path is None else [self._config_path])
+
+    def _pack(self) -> object:
         pack = Path(self._config.model.pack)
         with contextlib.suppress(OSError):  # not for this account, or a dying disk: the run says so
             if pack.is_dir():
-                paths.append(pack)
-        return signature(paths)
+                return signature([pack])
+        return None
 
 
 def _end_in_order(last_end: LastEnd, runtime: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -22,6 +22,13 @@ _log = logging.getLogger("dermedge.telemetry")
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    def server_bind(self) -> None:
+        """As WSGIServer does, which asks the network for this machine's name: it may be away."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+        self.setup_environ()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Each asker on a thread of its own, named so that nobody takes it for one of a run."""
         threading.Thread(

@@ -64,6 +64,7 @@ class Meter(Collector):
         self._not_running = "starting"
         self._engines: Mapping[str, EngineIdentity] = {}
         self._board: tuple[float, BoardState] | None = None
+        self._events: Counter[str] = Counter()
         self._started_s = time.monotonic()
         self._stages = Histogram(
             "dermedge_stage_seconds",
@@ -151,6 +152,10 @@ class Meter(Collector):
                 return self._board[1]
         state = self._look_at_board()
         with self._lock:
+            before = self._board[1].of_late if self._board is not None else {}
+            # A board that only says that it was held back of late: each time it comes to say so.
+            for cause, was in state.of_late.items():
+                self._events[cause] += was and not before.get(cause, False)
             self._board = (now_s, state)
         return state
 
@@ -190,7 +195,8 @@ class Meter(Collector):
                 "Anonymous memory of all processes of the service",
                 memory_bytes,
             )
-        yield from _board(self.board())
+        board = self.board()
+        yield from _board(board, {**board.events, **self._events})
 
 
 def _sum(kept: Counter[str], now: Mapping[str, int]) -> Counter[str]:
@@ -231,7 +237,7 @@ def _camera(counts: Counts, recovery: Counter[str]) -> Iterator[Metric]:
         )
 
 
-def _board(board: BoardState) -> Iterator[Metric]:
+def _board(board: BoardState, events: Mapping[str, int]) -> Iterator[Metric]:
     yield _info("dermedge_board", "The board", {
         "kind": board.kind,
         "model": board.model or "unknown",
@@ -245,7 +251,8 @@ def _board(board: BoardState) -> Iterator[Metric]:
         yield _gauge("dermedge_board_throttled", "1 while it is held back", bool(board.throttled))
         yield _gauges("dermedge_board_throttled_by", "1 for each cause that holds it back now",
                       "cause", dict.fromkeys(board.throttled, 1))  # fmt: skip
-    yield _by("dermedge_board_throttle_events", "Since it started, by cause", "cause", board.events)
+    yield _by("dermedge_board_throttle_events", "How often it was held back, by cause",
+              "cause", events)  # fmt: skip
     for name, value in (
         ("total", board.memory_total_bytes),
         ("available", board.memory_available_bytes),

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from convert.attempts import Attempts
 from convert.commands import device as device_module
 from convert.commands.device import device
-from edge.engine_folder import ModelEngines, chosen_engines, is_being_built
+from edge.engine_folder import ModelEngines, chosen_engines, how_to_build, is_being_built
 from edge.errors import DermedgeError, RequestError
 from models.manifest import find_pack
 from packs_for_tests import write_pack
@@ -127,6 +127,28 @@ def test_a_build_that_is_killed_counts(tmp_path: Path):
     (tmp_path / ".attempts.json").write_text("no json")
     assert Attempts(tmp_path, "key").count == 0  # told in the log, and counted anew
     assert Attempts(tmp_path, "key").begin() == 1
+
+
+@pytest.mark.parametrize("end", [SystemExit(0), KeyboardInterrupt()])
+def test_a_build_that_somebody_asked_to_end_does_not_count(a_device: Device, monkeypatch, end):
+    """A device that is switched off each evening would else have spent its attempts."""
+
+    def keep(*_: object) -> None:
+        assert a_device.attempts and set(a_device.attempts.values()) == {1}
+        raise end
+
+    monkeypatch.setattr(device_module.EngineBuilder, "keep", keep)
+    for _ in range(4):
+        result = CliRunner().invoke(device, ["--config", str(a_device.config)])
+        assert "attempt 1 of at most 3" in result.output
+    assert set(a_device.attempts.values()) == {0}
+
+
+def test_the_service_is_told_how_it_builds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DERMEDGE_ENGINES", "/var/lib/dermedge/engines")
+    assert how_to_build("mine") == "sudo dermedge service build"
+    monkeypatch.setenv("DERMEDGE_ENGINES", "/somewhere/else")
+    assert how_to_build("mine") == "dermedge-convert build mine"
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
 import re
@@ -175,9 +176,10 @@ def test_a_recording_is_analyzed_frame_by_frame():
 
 def test_a_slow_analysis_of_a_camera_drops_frames_and_counts_them():
     finished: list[Analysis] = []
+    slow_s = 0.2  # also beside the presentation on a machine that is busy otherwise
 
     def slowly(of: Frame) -> Analysis:
-        time.sleep(0.05)
+        time.sleep(slow_s)
         finished.append(analyze(of))
         return finished[-1]
 
@@ -198,7 +200,7 @@ def test_a_slow_analysis_of_a_camera_drops_frames_and_counts_them():
     assert dropped == captured + by_source - analyzed
     assert captured + by_source >= missing + analyzed
     assert run.health.total.age_ms.count == len(sink.ids) - 1  # the first stands for itself
-    assert run.health.total.age_ms.median >= 50.0
+    assert run.health.total.age_ms.median >= 1e3 * slow_s
 
 
 def test_a_closed_window_ends_the_loop_with_0():
@@ -623,10 +625,13 @@ def test_a_camera_that_opens_and_gives_nothing_is_away_all_the_same(
     monkeypatch.setattr(recovery_module, "DAEMON_AFTER_S", 0.3)
     monkeypatch.setattr(recovery_module, "SLOWEST_S", 0.02)
     said: set[str] = set()
+    was_asked: list[bool] = []
 
     def read_one(number: int) -> Frame:
         if 3 <= number < 50:
             time.sleep(0.02)
+            if (tmp_path / DAEMON_REQUEST).exists() and not was_asked:
+                was_asked.append(True)
             said.update(step for step, count in intake.recovery.counts.items() if count)
             assert intake.recovery.is_away or number == 3
             raise SourceLost("a camera", got="no frame for 3 s", next_step="plug it in")
@@ -643,8 +648,36 @@ def test_a_camera_that_opens_and_gives_nothing_is_away_all_the_same(
     counts = intake.recovery.counts
     assert counts["lost"] == counts["recovered"] == 1 and counts["reopen"] == 47
     assert "recovered" not in said and counts["daemon"] == 1
-    assert (tmp_path / DAEMON_REQUEST).exists()
+    assert was_asked == [True] and not (tmp_path / DAEMON_REQUEST).exists()  # withdrawn
     assert intake.recovery.last_s is not None and intake.recovery.last_s > 1.0
+
+
+def test_a_camera_that_gives_only_damaged_frames_is_opened_again(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+):
+    """A worn cable, a driver that flags every buffer: a frame now and then is forgiven, no more."""
+    monkeypatch.setattr(intake_module, "BAD_FOR_S", 0.3)
+    opened: list[float] = []
+
+    class Worn(FakeSource):
+        def open(self) -> None:
+            opened.append(time.monotonic())
+
+    def read_one(number: int) -> Frame:
+        if number < 5 or len(opened) == 4:
+            return camera()(number)
+        raise no_frame(number)
+
+    stop = Stop()
+    intake = Intake(Worn(read_one), stop, Health())
+    seen = 0
+    with intake:
+        while intake.next_frame() is not None and seen < 20:
+            seen += 1
+        stop.request("x")
+    assert len(opened) == 4 and all(b - a > 0.3 for a, b in itertools.pairwise(opened))
+    counts = intake.recovery.counts
+    assert (counts["lost"], counts["reopen"], counts["recovered"]) == (1, 3, 1)
 
 
 def test_a_camera_that_never_recovers_is_given_up(quick: None):

@@ -65,8 +65,7 @@ def test_killed(device, row):
     for _ in range(5):
         device.run("rm -f /run/dermedge/starts.json")
         device.check("systemctl kill -s KILL dermedge.service")
-        device.not_live()
-        spent.append(device.live())
+        spent.append(device.not_live() + device.live())
     row.figures.append(figures(spent))
     assert "Started again: it was killed, or crashed (killed KILL)" in device.said()
 
@@ -149,8 +148,11 @@ def test_disk_full(device, row):
             f"curl -s '{PAGE}/live?after=-1' | head -c 3000 | grep -aq 'NOT SAVED'", within_s=60
         )
         device.press()
+        since = device.cursor()
         device.check("rm /var/lib/dermedge/full")
-        spent.append(device.live())
+        spent.append(device.wait_for_log("sink record .*: writes again", since, within_s=90))
+        # The telemetry's health speaks of outputs, too.
+        device.wait_for("curl -sf -m 2 http://127.0.0.1:9155/healthz", within_s=30)
     row.figures.append(f"written again after there was room: {figures(spent)}")
     assert device.pid() == pid
     broken = device.check(f"{PYTHON} {CODE}/tests/vm/guest_state.py /var/lib/dermedge")

@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 from tests.vm import report as report_module
-from tests.vm.report import CHECKOUT, Report, Row, why_old
+from tests.vm.report import CHECKOUT, Report, Row, _is_test_here, vm_tests, why_old
 
 
 def ran(path: Path, name: str, outcome: str = "passed", where: str = "nspawn") -> None:
-    report = Report()
+    report = Report(lambda name: "gone" not in name)
     report.rows[name] = Row(where, "something", outcome=outcome)
     report.write(path)
 
@@ -19,6 +19,7 @@ def ran(path: Path, name: str, outcome: str = "passed", where: str = "nspawn") -
 def test_rows_stay_until_their_test_runs_again(tmp_path: Path):
     path = tmp_path / "report.md"
     ran(path, "test_one", "FAILED")
+    ran(path, "test_gone")
     ran(path, "test_two")
     ran(path, "test_one")
     rows = [line for line in path.read_text().splitlines() if line.startswith("| test_")]
@@ -41,20 +42,29 @@ def test_a_report_of_units_that_have_changed_since_is_old(tmp_path: Path, monkey
     git("commit", "-qm", "one")
     path = tmp_path / "report.md"
     ran(path, "test_one")
-    assert why_old(path) is None
+    assert why_old(path, {"test_one"}) is None
     (tmp_path / "other").write_text("x")
     git("add", "-A")
     git("commit", "-qm", "two")
-    assert why_old(path) is None
+    assert why_old(path, {"test_one"}) is None
     (tmp_path / "systemd/a.service").write_text("2")
     git("commit", "-qam", "three")
-    assert "before systemd/a.service" in (why_old(path) or "")
+    assert "before systemd/a.service" in (why_old(path, {"test_one"}) or "")
     ran(path, "test_one")
-    assert why_old(path) is None
+    assert why_old(path, {"test_one"}) is None
     ran(path, "test_one", "FAILED")
-    assert "FAILED" in (why_old(path) or "")
+    assert "FAILED" in (why_old(path, {"test_one"}) or "")
+    assert "no rows of test_two" in (why_old(path, {"test_one", "test_two"}) or "")
     path.write_text("nothing")
-    assert "no rows" in (why_old(path) or "")
+    assert "no rows" in (why_old(path, {"test_one"}) or "")
+
+
+def test_rows_of_tests_that_are_no_more_are_none():
+    here = vm_tests()
+    assert "test_units_are_clean" in here["nspawn"] and "test_read_only_root[" in here["vm"]
+    rows = {row[0] for row in table(CHECKOUT / "docs/vm-report.md", "test")}
+    assert [row for row in sorted(rows) if not _is_test_here(row)] == []
+    assert here["nspawn"] <= rows
 
 
 def table(path: Path, first: str) -> list[list[str]]:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from edge.appliance import package as package_module
+from edge.appliance import services as services_module
 from edge.appliance import steps, system, versions
 from edge.appliance.board import board_of, extras_of
 from edge.appliance.layout import Layout
 from edge.appliance.package import Package, from_checkout, from_wheels
+from edge.engine_folder import ATTEMPTS_FILE
 from edge.errors import InputError, RequestError
 
 
@@ -246,6 +248,23 @@ def test_a_jetson_without_pycuda_in_its_bundle_takes_cuda_python(tmp_path: Path)
     (tmp_path / "pycuda-2025-cp310-linux_aarch64.whl").write_bytes(b"")
     assert extras_of("jetson", package) == ("jetson", "web")
     assert extras_of("pi", package) == ("pi", "web")
+
+
+def test_a_build_that_failed_three_times_is_asked_for_again(
+    layout: Layout, tmp_path: Path, monkeypatch
+):
+    said, ran = [], []
+    monkeypatch.setattr(services_module, "run", lambda command, **_: ran.append(command))
+    with pytest.raises(RequestError, match="an installed service"):
+        steps.build(layout, said.append)
+    version, _ = versions.make(layout, made(tmp_path, "one"), ())
+    versions.switch(layout, version)
+    attempts = layout.state / "engines" / ATTEMPTS_FILE
+    attempts.parent.mkdir(parents=True)
+    attempts.write_text('{"key": 3}')
+    steps.build(layout, said.append)
+    assert ran == [["systemctl", "start", "dermedge-convert.service"]] and not attempts.exists()
+    assert "done" in said[-1]
 
 
 # --- taking off -----------------------------------------------------------------------------------

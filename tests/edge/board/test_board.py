@@ -41,6 +41,8 @@ def test_an_orin(tmp_path):
                 "sys/class/thermal/cooling_device0/cur_state": "3\n",
                 "sys/class/thermal/cooling_device1/type": "gpu-throttle-alert\n",
                 "sys/class/thermal/cooling_device1/cur_state": "1\n",
+                "sys/class/thermal/cooling_device2/type": "hot-surface-alert\n",
+                "sys/class/thermal/cooling_device2/cur_state": "1\n",
                 "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1510400\n",
                 "sys/class/devfreq/17000000.gpu/cur_freq": "624750000\n",
                 f"{ina}/name": "ina3221\n",
@@ -64,46 +66,52 @@ def test_an_orin(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bits", "now", "since"),
+    ("bits", "now", "of_late"),
     [
-        ("0\n", (), set()),
-        ("50005\n", ("under-voltage", "throttled"), {"under-voltage", "throttled"}),
-        ("80000\n", (), {"soft temperature limit"}),
+        (0, (), set()),
+        (0x50005, ("under-voltage", "throttled"), {"under-voltage", "throttled"}),
+        (0x00004, ("throttled",), {"throttled"}),  # what was before has been cleared by another
+        (0x80000, (), {"soft temperature limit"}),
     ],
 )
-@pytest.mark.parametrize("firmware", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
-def test_a_raspberry_pi(tmp_path, bits, now, since, firmware):
+def test_a_raspberry_pi(tmp_path, monkeypatch, bits, now, of_late):
+    asked = answer_with(monkeypatch, bits)
     state = read_board(
         tree(
             tmp_path,
             {
                 "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
-                f"sys/devices/platform/{firmware}/get_throttled": bits,
+                "dev/vcio": "",
+                # Deprecated: the kernel traces who reads it.
+                "sys/devices/platform/soc/soc:firmware/get_throttled": "f000f\n",
             },
         )
     )
-    assert state.kind == "raspberry pi" and state.throttled == now
-    assert {cause for cause, count in state.events.items() if count} == since
-
-
-@pytest.mark.parametrize(("answer", "now"), [(0x80000000, ("throttled",)), (0x80000001, None)])
-def test_a_raspberry_pi_that_only_its_mailbox_knows(tmp_path, monkeypatch, answer, now):
-    asked = []
-
-    def firmware(_: int, request: int, message: bytearray) -> None:
-        asked.append((request, struct.unpack("=7I", message)))
-        message[4:8] = struct.pack("=I", answer)
-        message[20:24] = struct.pack("=I", 0x4 | 0x1 << 16)
-
-    monkeypatch.setattr(raspberry_pi.fcntl, "ioctl", firmware)
-    root = tree(tmp_path, {"proc/device-tree/model": "Raspberry Pi 5\0", "dev/vcio": ""})
-    state = read_board(root)
-    assert state.throttled == now
-    if now:
-        assert {cause for cause, count in state.events.items() if count} == {"under-voltage"}
+    assert state.kind == "raspberry pi" and state.throttled == now and state.events == {}
+    assert {cause for cause, was in state.of_late.items() if was} == of_late
+    assert len(state.of_late) == 4
     # _IOWR('d', 0, char *): both directions, the size of a pointer, 100, 0.
     ((request, message),) = asked
     assert request == 0xC0086400 and message == (28, 0, 0x00030046, 4, 0, 0, 0)
+
+
+def answer_with(monkeypatch, bits: int, code: int = 0x80000000) -> list[tuple[int, tuple]]:
+    """A firmware that says this; what it was asked."""
+    asked: list[tuple[int, tuple]] = []
+
+    def firmware(_: int, request: int, message: bytearray) -> None:
+        asked.append((request, struct.unpack("=7I", message)))
+        message[4:8] = struct.pack("=I", code)
+        message[20:24] = struct.pack("=I", bits)
+
+    monkeypatch.setattr(raspberry_pi.fcntl, "ioctl", firmware)
+    return asked
+
+
+def test_a_firmware_that_does_not_know_the_question(tmp_path, monkeypatch):
+    answer_with(monkeypatch, 0x4, code=0x80000001)
+    root = tree(tmp_path, {"proc/device-tree/model": "Raspberry Pi 5\0", "dev/vcio": ""})
+    assert read_board(root).throttled is None and read_board(root).of_late == {}
 
 
 def test_a_raspberry_pi_that_nobody_can_ask(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import cuda_checks_for_tests as checks
 import pytest
 
 from edge.engines import cuda as interface
+from edge.engines import gpu_thread
 from edge.engines.cuda import Cuda, CudaError, open_cuda
 from edge.engines.gpu_thread import GpuThread
 from edge.errors import ModelRefusedError, RequestError
@@ -192,3 +194,32 @@ def test_ctrl_c_while_the_gpu_opens_ends_the_thread(gpu_here: Standin) -> None:
     for thread in [thread for thread in threading.enumerate() if thread.name == "gpu"]:
         thread.join(30)
         assert not thread.is_alive()
+
+
+def test_a_gpu_that_never_answers_does_not_hold_up_the_end(
+    gpu_here: Standin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gpu_thread, "CLOSE_WITHIN_S", 0.2)
+    go_on, given_back = threading.Event(), []
+    gpu = GpuThread()
+    threading.Thread(target=lambda: gpu.call(lambda _: go_on.wait(60)), daemon=True).start()
+    time.sleep(0.1)
+    began_s = time.monotonic()
+    for _ in range(3):
+        gpu.call_at_the_end(lambda _: given_back.append(True))
+    gpu.close()
+    gpu.close()
+    assert time.monotonic() - began_s < 5.0 and given_back == []
+    assert caplog.text.count("its thread is left behind") == 1
+    go_on.set()
+
+
+def test_what_is_given_back_at_the_end_is_waited_for(gpu_here: Standin) -> None:
+    given_back = []
+    with GpuThread() as gpu:
+        gpu.call_at_the_end(lambda _: (time.sleep(0.1), given_back.append(True)))
+        assert given_back == [True]
+        with pytest.raises(KeyError):
+            gpu.call_at_the_end(lambda _: {}["it"])
+    gpu.call_at_the_end(lambda _: given_back.append(False))
+    assert given_back == [True]

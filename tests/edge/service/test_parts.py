@@ -339,12 +339,17 @@ def test_the_daemon_then_the_machine(clock, tmp_path):
     clock[0] += 5000.0
     recovery.next_try()
     assert recovery.counts["reboot"] == 0 and not (ears / REBOOT_REQUEST).exists()
-    recovery.back()  # a picture: the next outage may have its own
+    recovery.back()  # a picture: each outage may have its own, also without a restart between
     assert list(state.iterdir()) == []
-    recovery.lost("no camera")
-    clock[0] += 601.0
-    recovery.next_try()
-    assert recovery.counts["reboot"] == 1
+    for outage in (1, 2):
+        recovery.lost("no camera")
+        clock[0] += 100.0
+        assert "restart" not in " ".join(notice.text for notice in recovery.notices())
+        clock[0] += 501.0
+        recovery.next_try()
+        assert recovery.counts["reboot"] == outage and (ears / REBOOT_REQUEST).exists()
+        recovery.back()  # nobody has answered, and nobody shall who comes later
+        assert list(ears.iterdir()) == [] and list(state.iterdir()) == []
 
 
 def test_a_restart_that_cannot_be_remembered_is_not_asked_for(clock, tmp_path, caplog):

@@ -388,6 +388,104 @@ def test_files_that_a_build_leaves_are_no_change(service):
     assert service.stop() == 0
 
 
+ENGINE_FAILS = """
+from edge.analysis import analyzer
+from edge.errors import ModelRefusedError
+analyze, count = analyzer.Analyzer.analyze, [0]
+def failing(self, frame):
+    count[0] += 1
+    if count[0] > 5:
+        raise ModelRefusedError("an answer", got="CUDA error 700", next_step="start it again")
+    return analyze(self, frame)
+analyzer.Analyzer.analyze = failing
+"""
+
+
+def test_an_engine_that_fails_in_the_middle_of_a_run_wants_a_new_process(service):
+    service.configure()
+    service.start(ENGINE_FAILS)
+    assert service.process.wait(PATIENCE_S) == 5
+    assert "the engine failed in the middle of a run: expected an answer" in service.log()
+    service.start()
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    assert "Started again: the engine failed: CUDA error 700" in service.page("/live?after=-1")[1]
+    assert service.stop() == 0
+
+
+SHOWING_FAILS = """
+from edge.service import trouble
+def broken(*_):
+    raise ZeroDivisionError("nobody foresaw it")
+trouble.Trouble.show = broken
+"""
+
+
+def test_what_breaks_while_the_reason_is_shown_is_noted(service):
+    service.configure("nonsense:")
+    service.start(SHOWING_FAILS)
+    assert service.process.wait(PATIENCE_S) == 5
+    noted = json.loads((service.folder / "state" / "failure.json").read_text())
+    assert noted["words"] == "ZeroDivisionError: nobody foresaw it"
+
+
+CHANGES_WHILE_IT_LOADS = """
+import sys
+from pathlib import Path
+from edge import compose
+real = compose.open_analyzer
+def load(*given, **named):
+    config = Path(sys.argv[sys.argv.index("--config") + 1])
+    if "v4l2" in config.read_text():
+        config.write_text(config.read_text().replace("v4l2:/dev/video-none", SMALL))
+    return real(*given, **named)
+compose.open_analyzer = load
+"""
+
+
+def test_a_configuration_that_is_mended_while_the_models_load_is_taken(service):
+    service.configure("v4l2:/dev/video-none")
+    service.start(CHANGES_WHILE_IT_LOADS.replace("SMALL", repr(SMALL)))
+    service.wait(lambda: service.page("/healthz")[0] == 200, "a live picture")
+    assert "the configuration has changed: it is read again" in service.log()
+    assert service.stop() == 0
+
+
+BLACK = """
+from edge.trust import NoTrust
+from edge.commands import run
+class Black(NoTrust):
+    def not_live_words(self, now_ns):
+        return "the picture is black"
+run._trust = lambda *_, **__: Black()
+"""
+
+
+def test_a_picture_that_is_not_live_is_not_called_so(service):
+    service.configure()
+    service.start(BLACK)
+    service.wait_for_words("STATUS=NOT WELL: the picture is black; ")
+    assert not any("STATUS=live" in line for line in service.heard)
+    assert service.stop() == 0
+
+
+LACKS_THE_GPU = """
+import importlib.util
+from edge import compose
+compose.why_no_tensorrt = lambda: ""
+"""
+
+
+def test_a_board_whose_gpu_does_not_compute_says_so(service):
+    service.environment["DERMEDGE_ENGINES"] = str(service.folder / "engines")
+    service.configure()
+    service.start(LACKS_THE_GPU)
+    service.wait(
+        lambda: "ON THE CPU, slower (why: dermedge doctor)" in service.page("/live?after=-1")[1],
+        "the word",
+    )
+    assert service.stop() == 0
+
+
 QUICK = "from edge import away\naway.RETRY_S = 0.2\n"
 
 

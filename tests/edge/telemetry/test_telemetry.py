@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import socket
@@ -11,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from shots_for_tests import frame, result
 
@@ -20,6 +22,7 @@ from edge.errors import RequestError
 from edge.result import Stage
 from edge.status import Counts
 from edge.telemetry import lines as lines_module
+from edge.telemetry import meter as meter_module
 from edge.telemetry.endpoint import Endpoint
 from edge.telemetry.lines import Lines
 from edge.telemetry.meter import Meter
@@ -130,6 +133,34 @@ def test_everything_is_there_in_base_units(meter: Meter, endpoint: Endpoint):
     assert got["dermedge_process_resident_memory_bytes"] > 1 << 20
     (build,) = [name for name in got if name.startswith("dermedge_build_info")]
     assert "version=0" in build
+
+
+def test_a_board_that_only_says_of_late_is_counted_each_time_it_comes_to_say_so(monkeypatch):
+    monkeypatch.setattr(meter_module, "BOARD_EVERY_S", 0.0)
+    said = iter([False, True, True, False, False, True])
+    meter = Meter(lambda: dataclasses.replace(
+        BOARD, events={}, of_late={"under-voltage": next(said), "throttled": False}
+    ))  # fmt: skip
+    name = "dermedge_board_throttle_events_total"
+    seen = []
+    for _ in range(6):
+        got = samples(generate_latest(meter.registry).decode())
+        seen.append(got[f"{name}{{cause=under-voltage}}"])
+        assert got[f"{name}{{cause=throttled}}"] == 0
+    assert seen == [0, 1, 1, 1, 1, 2]  # a counter: it never falls
+
+
+def test_it_listens_without_asking_the_network_for_a_name(meter: Meter, monkeypatch):
+    def nobody(*_: object) -> str:
+        raise AssertionError("the device is offline: a name server that is away takes its time")
+
+    for name in ("getfqdn", "gethostbyaddr", "getnameinfo"):
+        monkeypatch.setattr(socket, name, nobody)
+    endpoint = Endpoint("127.0.0.1", 0, meter)
+    try:
+        assert ask(endpoint.port, "/metrics")[0] == 200
+    finally:
+        endpoint.close()
 
 
 def test_counts_go_on_from_one_run_to_the_next(meter: Meter, endpoint: Endpoint):
