@@ -131,7 +131,7 @@ bundle: setup
 		pip "$$(ls $(BUNDLE)/wheels/dermedge-*.whl)[$(EXTRAS)]"
 	$(FILL)
 	@cp systemd/install $(BUNDLE)
-	@mkdir $(BUNDLE)/docs && cp docs/*.md docs/config.toml $(BUNDLE)/docs
+	@cp -r docs $(BUNDLE)/docs
 	@tar -C dist -czf $(BUNDLE).part dermedge-bundle && mv $(BUNDLE).part $(BUNDLE).tar.gz && ls -lh $(BUNDLE).tar.gz
 
 check-wheels: setup

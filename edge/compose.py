@@ -21,6 +21,7 @@ from edge.engines.cuda import has_binding
 from edge.engines.gpu_thread import GpuThread
 from edge.engines.onnx import OnnxEngine
 from edge.errors import ModelRefusedError, RequestError
+from edge.pages import page
 from models.manifest import Model, Pack
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def check_backend(backend: str) -> None:
         raise RequestError(
             "TensorRT and a binding to CUDA for --backend tensorrt",
             got=reason,
-            next_step="see what is missing: dermedge doctor; docs/jetson.md",
+            next_step=f"see what is missing: dermedge doctor; {page('jetson.md')}",
         )
     if backend not in BACKENDS:
         raise RequestError(
@@ -169,7 +170,7 @@ def tensorrt_engine() -> type[TensorRtEngine]:
         raise RequestError(
             "TensorRT 10.3 or later that loads",
             got=f"TensorRT does not load: {' '.join(str(error).split())[:160]}",
-            next_step="see what is wrong with it: dermedge doctor; docs/jetson.md",
+            next_step=f"see what is wrong with it: dermedge doctor; {page('jetson.md')}",
         ) from error
     return TensorRtEngine
 

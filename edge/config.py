@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from edge.errors import RequestError
 from edge.inputs.uri import parse_input
+from edge.pages import page
 from edge.sinks.uri import parse_sink
 from edge.sources.uri import parse_source
 from edge.uri import Place, host_and_port
@@ -381,12 +382,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(path.read_bytes().decode("utf-8"))
         return table
+    except PermissionError as error:
+        got = error.strerror or str(error)
+        next_step = f"let this account read it (a service: chown root:dermedge {path}, chmod 640)"
     except OSError as error:
-        got, next_step = error.strerror or str(error), "check the path after --config"
+        got, next_step = error.strerror or str(error), "check the path of the configuration"
     except UnicodeDecodeError as error:
         got, next_step = f"byte {error.start} that is not UTF-8", "save the file as UTF-8"
     except tomllib.TOMLDecodeError as error:
-        got, next_step = str(error), "see docs/config.toml for the form"
+        got, next_step = str(error), f"see {page('config.toml')} for the form"
     raise RequestError(f"a TOML file {path}", got=got, next_step=next_step)
 
 
@@ -406,7 +410,7 @@ def _refusal(error: ErrorDetails, path: Path | None) -> RequestError:
         next_step = "see dermedge run --help"
     else:
         where = f"in config file {path} for {key}"
-        next_step = "see docs/config.toml for every key and its bounds"
+        next_step = f"see {page('config.toml')} for every key and its bounds"
     if error["type"] == "extra_forbidden":
         return RequestError(
             f"only known keys in config file {path}", got=f"{key} = {got}", next_step=next_step

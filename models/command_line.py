@@ -149,6 +149,10 @@ def _exit_code(group: click.Group, arguments: list[str], debug: bool) -> int:
         # A library that is linked to others than those that are here, or built for another numpy.
         words = f"expected libraries that load; got {error}; see which does not: dermedge doctor"
         return _fail(words, EXIT_REQUEST, debug)
+    except PermissionError as error:
+        where = f" {error.filename}" if error.filename else ""
+        words = f"expected to be allowed to use{where}; got {error.strerror}; run it with sudo"
+        return _fail(words, EXIT_REQUEST, debug)
     except OSError as error:
         if error.errno in _OUTPUT_LOST:
             return _lost(error, debug)

@@ -402,8 +402,11 @@ def find_pack(name_or_folder: str) -> Pack:
         f"a pack's name or a folder with {_PACK_FILE}",
         got=repr(name_or_folder),
         next_step=f"use one of {', '.join(names)}, or give the folder of your own pack"
-        if names
-        else "give the folder of your own pack",
+        + (
+            "; a service sees nothing below /home: put it into /var/lib/dermedge"
+            if name_or_folder.startswith("/home/")
+            else ""
+        ),
     )
 
 

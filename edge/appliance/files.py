@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,6 +99,17 @@ def guard_config(layout: Layout, group_id: int | None) -> None:
         return
     os.chown(layout.config, 0, group_id)
     layout.config.chmod(0o640)
+
+
+def is_config_hidden(layout: Layout, group_id: int | None) -> bool:
+    """Whether the service's account may not read the configuration, by its mode."""
+    try:
+        found = layout.config.lstat()
+    except OSError:
+        return False
+    if group_id is None or not stat.S_ISREG(found.st_mode):
+        return False
+    return not (found.st_mode & 0o004 or (found.st_gid == group_id and found.st_mode & 0o040))
 
 
 def is_config_changed(layout: Layout, source: Path) -> bool:

@@ -8,6 +8,7 @@ nothing but Python's own library, and its options are a contract between version
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -39,8 +40,19 @@ def main(arguments: list[str]) -> int:
 
     wishes = {"board": chosen.board, "kiosk": chosen.kiosk, "extras": chosen.extras}
     try:
-        steps.install(Layout(Path("/")), package, wishes, lambda words: print(words, flush=True))
+        steps.install(Layout(Path("/")), package, wishes, _say)
     except DermedgeError as error:
         print(f"install: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("install: stopped by Ctrl-C; what was in use still is", file=sys.stderr)
+        return 130
     return 0
+
+
+def _say(words: str) -> None:
+    """To whoever still listens: ``install | head`` ends listening, not the installation."""
+    try:
+        print(words, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")

@@ -47,6 +47,11 @@ class Layout:
         return self.opt / "choices.json"
 
     @property
+    def choices_before(self) -> Path:
+        """What was chosen with the version before, for the way back."""
+        return self.opt / "choices-before.json"
+
+    @property
     def groups(self) -> Path:
         """Names of groups that the installation made, for the uninstallation."""
         return self.opt / "groups.json"

@@ -126,7 +126,16 @@ def from_wheels(folder: Path, constraints: Path | None) -> Package:
     Raises:
         RequestError: There is none, or several versions.
     """
-    found = sorted(folder.glob("dermedge-*.whl"))
+    if (folder / "wheels").is_dir():  # the bundle that holds it
+        folder /= "wheels"
+    try:
+        found = sorted(path for path in folder.iterdir() if path.match("dermedge-*.whl"))
+    except OSError as error:
+        raise RequestError(
+            f"a folder of wheels {folder}",
+            got=error.strerror or str(error),
+            next_step="name the folder of a bundle: --wheels FOLDER, as root (sudo)",
+        ) from error
     if len(found) != 1:
         raise RequestError(
             f"exactly one file dermedge-*.whl in {folder}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from edge.appliance.files import (
     drop_in_folders,
     guard_config,
     is_config_changed,
+    is_config_hidden,
     place,
     place_config,
     placed,
@@ -32,11 +34,19 @@ from edge.appliance.services import Services
 from edge.appliance.system import run, works, write
 from edge.engine_folder import ATTEMPTS_FILE
 from edge.errors import InputError, RequestError
+from edge.pages import page
 from models.whole_file import write_whole
 
 COMMANDS = ("dermedge", "dermedge-convert", "dermedge-models")
 RECORDED = ("cases", "recordings")
 """Folders of the state that hold what the user recorded: an uninstallation leaves them."""
+
+OWN = (
+    *("engines", "telemetry", "screens.json", "reboot-asked"),
+    *("running.json", "failure.json", "last-failure.json", "card-*.json", ".*"),
+)
+"""What the program itself keeps there, and an uninstallation takes away; hidden names are those of
+libraries that write to their account's home."""
 
 Say = Callable[[str], None]
 
@@ -70,14 +80,14 @@ def install(
         version, is_new = versions.make(layout, found, choices.extras)
         say(f"{'made' if is_new else 'there already'}: {version}")
         _try_config(layout, version)
-        write(layout.choices, _choices_text(choices))
+        _choose(layout, choices, is_other_version=version != versions.in_use(layout))
         _take_into_use(layout, version, choices, say)
         if gone := versions.prune(layout):
             say(f"taken away: {', '.join(gone)}")
 
 
 def rollback(layout: Layout, say: Say) -> None:
-    """Back to the version before; once more leads forth again.
+    """Back to the version before and to what was chosen with it; once more leads forth again.
 
     Raises:
         RequestError: There is none.
@@ -85,11 +95,12 @@ def rollback(layout: Layout, say: Say) -> None:
     """
     with _alone(layout):
         version = versions.back(layout)
-        say(f"back to: {version.name}")
+        say(f"going back to: {version.name}")
         try:
             _try_config(layout, version)
         except InputError as error:  # going back must work; the service shows the reason
             say(f"NOTE: {error.got}")
+        _choose_as_before(layout)
         _take_into_use(layout, version, _choices(layout, {}), say)
 
 
@@ -112,7 +123,8 @@ def uninstall(layout: Layout, say: Say) -> None:
         _keep_config(layout, version, say)
         for path in placed(layout):
             path.unlink()
-        for folder in drop_in_folders(layout):  # an administrator's own drop-ins stay
+        folders = [*drop_in_folders(layout), layout.root / "etc/sysusers.d"]
+        for folder in folders:  # an administrator's own drop-ins stay
             with contextlib.suppress(OSError):
                 folder.rmdir()
         for name in COMMANDS:
@@ -128,7 +140,11 @@ def uninstall(layout: Layout, say: Say) -> None:
         layout.opt.rmdir()
     say("taken away")
     if kept:
-        say(f"left, because it was recorded here, now owned by root: {layout.state}: {kept}")
+        say(f"left, because it is yours, now owned by root: {layout.state}: {kept}")
+    for folder in (*drop_in_folders(layout), layout.config.parent):
+        if folder.is_dir():
+            names = ", ".join(sorted(path.name for path in folder.iterdir()))
+            say(f"left, because it is yours: {folder}: {names}")
 
 
 def build(layout: Layout, say: Say) -> None:
@@ -140,7 +156,7 @@ def build(layout: Layout, say: Say) -> None:
     """
     if versions.in_use(layout) is None:
         raise RequestError(
-            "an installed service", got="none", next_step="install it: docs/service.md"
+            "an installed service", got="none", next_step=f"install it: {page('service.md')}"
         )
     try:
         (layout.state / "engines" / ATTEMPTS_FILE).unlink(missing_ok=True)
@@ -188,8 +204,15 @@ def _take_into_use(layout: Layout, version: Path, choices: Choices, say: Say) ->
     versions.switch(layout, version)
     _link_commands(layout, say)
     _make_account(layout)
-    if is_config_new:  # from then on its owner's affair
-        guard_config(layout, _groups(layout).get("dermedge", (None, ""))[0])
+    group_id = _groups(layout).get("dermedge", (None, ""))[0]
+    if is_config_new:
+        guard_config(layout, group_id)
+        if (layout.state / layout.config.name).exists():
+            say(f"NOTE: {layout.state / layout.config.name} is the configuration of before")
+    elif is_config_hidden(layout, group_id):  # as an editor leaves it that replaces files
+        guard_config(layout, group_id)
+        say(f"for the service to read: {layout.config}")
+    _give_back(layout)
     services.reload()
     there = [name for name in unit_names(layout) if (layout.units / name).exists()]
     services.enable([name for name in ENABLED if name in there])
@@ -239,6 +262,23 @@ def _choices(
     )
 
 
+def _choose(layout: Layout, choices: Choices, *, is_other_version: bool) -> None:
+    """Keep what is chosen, and for a way back what was chosen before."""
+    text = _choices_text(choices)
+    with contextlib.suppress(FileNotFoundError):  # the first installation
+        before = layout.choices.read_bytes()
+        if is_other_version or before != text:
+            write(layout.choices_before, before)
+    write(layout.choices, text)
+
+
+def _choose_as_before(layout: Layout) -> None:
+    with contextlib.suppress(FileNotFoundError):  # a version that did not keep them
+        before, now = layout.choices_before.read_bytes(), layout.choices.read_bytes()
+        write(layout.choices, before)
+        write(layout.choices_before, now)
+
+
 def _choices_text(choices: Choices) -> bytes:
     content: dict[str, object] = {"board": choices.board, "kiosk": choices.kiosk}
     if choices.are_extras_chosen:  # else they follow the board
@@ -276,6 +316,20 @@ def _make_account(layout: Layout) -> None:
     )
     if layout.is_this_system and works(["udevadm", "control", "--reload"]):
         works(["udevadm", "trigger", "--subsystem-match=gpio", "--subsystem-match=video4linux"])
+
+
+def _give_back(layout: Layout) -> None:
+    """What an uninstallation left to root is the account's again, who goes on with it."""
+    try:
+        account = layout.state.stat()
+    except OSError:
+        return
+    for name in RECORDED:
+        folder = layout.state / name
+        for path in (folder, *folder.rglob("*")) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if path.lstat().st_uid == 0:
+                    os.chown(path, account.st_uid, account.st_gid, follow_symlinks=False)
 
 
 def _groups(layout: Layout) -> dict[str, tuple[int, str]]:
@@ -325,7 +379,10 @@ def _keep_config(layout: Layout, version: Path | None, say: Say) -> None:
         kept = layout.state / config.name
         layout.state.mkdir(parents=True, exist_ok=True)
         # The folder is the service's own: what it has put there under this name is not followed.
-        _take_away(kept)
+        if kept.is_symlink() or not kept.is_file():
+            _take_away(kept)
+        elif kept.read_bytes() != config.read_bytes():  # of an uninstallation before this one
+            os.replace(kept, _free_name(kept))
         write_whole(kept, config.read_bytes())
         kept.chmod(0o600)  # the page's token may be in it
         say(f"the configuration was changed: it is kept as {kept}")
@@ -339,17 +396,20 @@ def _empty_state(layout: Layout) -> str:
     if not layout.state.is_dir():
         return ""
     for path in layout.state.iterdir():
-        if path.name == layout.config.name:
-            continue
         # A link to a disk that is away says nothing of what was recorded there.
-        if path.name in RECORDED and (path.is_symlink() or any(path.iterdir())):
-            continue
-        _take_away(path)
+        is_empty = path.name in RECORDED and not path.is_symlink() and not any(path.iterdir())
+        if is_empty or any(path.match(name) for name in OWN):
+            _take_away(path)
     left = sorted(path.name for path in layout.state.iterdir())
     if not left:
         with contextlib.suppress(OSError):  # the same
             layout.state.rmdir()
     return ", ".join(left)
+
+
+def _free_name(path: Path) -> Path:
+    numbers = itertools.count(1)
+    return next(free for n in numbers if not (free := path.with_name(f"{path.name}.{n}")).exists())
 
 
 def _take_away(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,16 @@ NOBODYS = "/"
 may be /tmp, where anybody may leave one."""
 
 
-def run(command: Sequence[str], *, within_s: float = 120.0, purpose: str = "") -> str:
+def run(
+    command: Sequence[str], *, within_s: float = 120.0, purpose: str = "", next_step: str = ""
+) -> str:
     """Run a program; what it printed.
+
+    Args:
+        command: Program and arguments.
+        within_s: How long it may take.
+        purpose: What it is for, in messages.
+        next_step: What to do where it fails; by default it is to be tried by hand.
 
     Raises:
         InputError: It is not there, failed, or took too long.
@@ -30,23 +39,29 @@ def run(command: Sequence[str], *, within_s: float = 120.0, purpose: str = "") -
             stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError as error:
-        raise _failed(command, f"no {command[0]} on this system", purpose) from error
+        raise _failed(command, f"no {command[0]} on this system", purpose, next_step) from error
     except subprocess.TimeoutExpired as error:
-        raise _failed(command, f"no end after {within_s:g} s", purpose) from error
+        raise _failed(command, f"no end after {within_s:g} s", purpose, next_step) from error
     except OSError as error:
-        raise _failed(command, error.strerror or str(error), purpose) from error
+        raise _failed(command, error.strerror or str(error), purpose, next_step) from error
     if done.returncode != 0:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        words = " ".join(said[-3:])[:500] or f"exit code {done.returncode}"
-        raise _failed(command, words, purpose)
+        words = _last_words(done.stderr or done.stdout) or f"exit code {done.returncode}"
+        raise _failed(command, words, purpose, next_step)
     return done.stdout
 
 
-def _failed(command: Sequence[str], words: str, purpose: str) -> InputError:
+def _last_words(text: str) -> str:
+    """The last three lines, or of a traceback the last one, which has the reason."""
+    said = [line for line in text.splitlines() if line.strip()]
+    is_traceback = any(line.startswith("Traceback (most recent") for line in said)
+    return " ".join(said[-1:] if is_traceback else said[-3:])[:500]
+
+
+def _failed(command: Sequence[str], words: str, purpose: str, next_step: str) -> InputError:
     return InputError(
         f"{command[0]} to {purpose or 'work'}",
         got=words,
-        next_step=f"try it by hand: {' '.join(command)}",
+        next_step=next_step or f"try it by hand: {shlex.join(command)}",
     )
 
 

@@ -18,6 +18,9 @@ from models.whole_file import sync_folder, write_whole
 
 _COMPLETE = ".complete"
 
+# Not by its own name alone: that would begin to report over the network, as root.
+_LIBRARIES = "import cv2, numpy; from models.offline import onnx_runtime; onnx_runtime()"
+
 # Compiled against the system's numpy; a Pi with a USB camera may do without it.
 _PICAMERA = "import importlib.util as u; u.find_spec('picamera2') and __import__('picamera2')"
 
@@ -85,15 +88,16 @@ def _prove(folder: Path, extras: tuple[str, ...]) -> None:
     """The new version starts, and finds the libraries of the system that it needs."""
     run([str(folder / "bin/dermedge"), "--version"], purpose="start")
     run(
-        [str(folder / "bin/python"), "-c", "import cv2, numpy, onnxruntime"],
-        purpose="load OpenCV and ONNX Runtime (Debian: libgl1 libglib2.0-0; on a Jetson "
-        "python3-opencv)",
+        [str(folder / "bin/python"), "-c", _LIBRARIES],
+        purpose="load OpenCV and ONNX Runtime",
+        next_step="apt-get install libgl1 libglib2.0-0 (on a Jetson python3-opencv), and again",
     )
     if "pi" in extras:
         run(
             [str(folder / "bin/python"), "-c", _PICAMERA],
-            purpose="load the system's picamera2 beside this numpy (Raspberry Pi OS Bookworm needs "
-            "a bundle with docs/constraints/pi-bookworm.txt)",
+            purpose="load the system's picamera2 beside this numpy",
+            next_step="on Raspberry Pi OS Bookworm use a bundle that was made with "
+            "CONSTRAINTS=docs/constraints/pi-bookworm.txt",
         )
 
 

@@ -84,7 +84,8 @@ def plan_export(
     for path in sources:
         _refuse_overlap(path, target)
     items: list[Item] = []
-    for case in list_cases(cases) if cases else ():
+    found = _cases_of(cases, report) if cases else []
+    for case in found:
         wrong = verify_case(case)
         if wrong:
             report.failures.append(f"case {case.name}: {'; '.join(wrong)}; copied as it is")
@@ -95,7 +96,30 @@ def plan_export(
         items += _tree(path, "logs")
     if recordings is not None:
         items += _tree(recordings, "recordings")
+        report.notes += [
+            f"recording {path.name}: it is not closed, and not copied: a minute later, or when the "
+            "camera loop has ended, it is"
+            for path in sorted(recordings.glob("*.open"))
+        ]
     return items, report
+
+
+def _cases_of(folder: Path, report: Report) -> list[Path]:
+    """The cases of a folder.
+
+    Raises:
+        RequestError: There is none, and they lie one level below.
+    """
+    found = list_cases(folder)
+    if not found and list_cases(folder / "cases"):
+        raise RequestError(
+            "a folder of cases",
+            got=f"{printable(folder)}, which has none",
+            next_step=f"name {printable(folder / 'cases')}",
+        )
+    if not found:
+        report.notes.append(f"{printable(folder)}: no case in it")
+    return found
 
 
 def run_export(

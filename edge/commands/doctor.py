@@ -62,9 +62,10 @@ def doctor(pack: str | None, config_path: Path | None, as_json: bool, service: b
 
 def _examine(pack: str | None, config_path: Path | None) -> Iterator[Line]:
     # Imported here: --help needs none of it.
+    from edge.config import Config
     from edge.doctor import basis, configuration, device
 
     line, config = configuration.examine(config_path)
-    yield from basis.examine(pack or config.model.pack)
+    yield from basis.examine(pack or (config or Config()).model.pack)
     yield line
     yield from device.examine(config)

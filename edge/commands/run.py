@@ -45,7 +45,8 @@ _log = logging.getLogger("dermedge.run")
 )
 @click.option(
     "--source",
-    help="v4l2:CAMERA?size=WxH&fps=N (a USB camera; empty: the only one), "
+    help="v4l2:CAMERA?size=WxH&fps=N (a USB camera; empty: the only one), argus:NUMBER (a Jetson's "
+    "camera port), picamera2:CAMERA (a Raspberry Pi's), "
     "synthetic:SEED?size=WxH&fps=N&regions=N (the built-in phantom camera, the default), "
     "or the path of a picture, a folder or a video.",
 )

@@ -24,6 +24,7 @@ from edge.engine_folder import ModelEngines, engines_root, how_to_build
 from edge.engines.cuda import has_binding
 from edge.engines.this_device import l4t_release, tensorrt_version
 from edge.errors import DermedgeError, ModelRefusedError
+from edge.pages import page
 from models.manifest import Model, find_pack
 from models.offline import onnx_runtime
 
@@ -80,7 +81,7 @@ def _tensorrt() -> Line:
             "TensorRT",
             "problem",
             _import_error("tensorrt"),
-            "apt-get install --reinstall python3-libnvinfer; docs/jetson.md",
+            f"apt-get install --reinstall python3-libnvinfer; {page('jetson.md')}",
         )
     if int(version.partition(".")[0]) < 10:
         step = "install JetPack 6.1 or later; until then --backend onnx"
@@ -92,7 +93,7 @@ def _tensorrt_elsewhere() -> tuple[State, str, str]:
     """Where TensorRT is, if this Python does not see it."""
     system = sorted(Path("/usr/lib").glob("python3*/dist-packages/tensorrt"))
     if not system:
-        return "note", "not installed: the networks run on the CPU", "docs/jetson.md"
+        return "note", "not installed: the networks run on the CPU", page("jetson.md")
     return (
         "problem",
         f"in {system[0].parent}, which this Python does not see",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -13,10 +14,12 @@ from pathlib import Path
 from edge.board.state import read_board
 from edge.config import Config
 from edge.doctor import cameras, nodes
+from edge.doctor.inside import SAYS
 from edge.doctor.line import Line
 from edge.doctor.nodes import account, is_inside_unit
 from edge.doctor.question import ask
 from edge.errors import DermedgeError
+from edge.pages import page
 from edge.sources.uri import path_of
 from edge.uri import split_kind
 
@@ -33,9 +36,19 @@ _ELEMENTS = {
 """By the kind of a sink or source, elements and the packages that bring them."""
 
 
-def examine(config: Config) -> Iterator[Line]:
-    """Every line, as it is found."""
+def examine(config: Config | None) -> Iterator[Line]:
+    """Every line, as it is found.
+
+    Args:
+        config: What is configured; ``None``: it cannot be read, and what hangs on it is left out.
+    """
     yield _account()
+    yield from _service()
+    if config is None:
+        yield from _board()
+        return
+    yield from _backend(config)
+    yield from _nobody_sees(config.output.sinks)
     yield from cameras.examine(config.source.uri)
     yield from _displays(config.output.sinks)
     yield from nodes.examine(config)
@@ -51,6 +64,41 @@ def examine(config: Config) -> Iterator[Line]:
 def _account() -> Line:
     inside = " inside a service's sandbox" if is_inside_unit() else ""
     return Line("account", "ok", f"{account()}{inside}")
+
+
+def _service() -> Iterator[Line]:
+    """How the service itself stands, where somebody has looked before."""
+    words = os.environ.get(SAYS)
+    if words is None:
+        return
+    is_well = words.startswith("active") and not re.search(
+        r": (not running|NOT WELL|HANGS|camera away)", words
+    )
+    step = f"the words say it; else journalctl -u dermedge -b, and {page('field.md')}"
+    yield Line("service", "ok", words) if is_well else Line("service", "problem", words, step)
+
+
+def _backend(config: Config) -> Iterator[Line]:
+    """Whether what the configuration demands is there; ``auto`` takes what there is."""
+    from edge.compose import check_backend
+
+    try:
+        check_backend(config.model.backend)
+    except DermedgeError as error:
+        step = 'see the lines TensorRT and CUDA, or take [model] backend = "auto"'
+        yield Line("backend", "problem", f"{config.model.backend}: {error.got}", step)
+    else:
+        yield Line("backend", "ok", config.model.backend)
+
+
+def _nobody_sees(sinks: tuple[str, ...]) -> Iterator[Line]:
+    """A service that no person can see: every other line may be well."""
+    kinds = {split_kind(sink)[0] for sink in sinks}
+    if not is_inside_unit() or kinds & {"screen", "web"}:
+        return
+    words = "only a window, and a service has no desktop" if "window" in kinds else "no screen"
+    step = 'add one: [output] sinks = ["screen:", "web:"]'
+    yield Line("output", "problem", f"{words}: nobody sees a picture", step)
 
 
 def _displays(sinks: tuple[str, ...]) -> Iterator[Line]:
@@ -116,11 +164,23 @@ def _web(sinks: tuple[str, ...]) -> Iterator[Line]:
     if not any(split_kind(sink)[0] == "web" for sink in sinks):
         return
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        step = "in dermedge's folder: pip install '.[web]'"
+    ports = [int(found[1]) for sink in sinks if (found := re.match(r"web:.*:(\d+)(?:\?|$)", sink))]
+    first = _first_port_for_all()
+    if any(port < first for port in ports) and os.geteuid() != 0:
+        step = f"take a port from {first} on"
+        yield Line("web page", "problem", f"port {min(ports)} is for root alone", step)
+    elif missing:
+        step = "in dermedge's folder: pip install '.[web]'; a service: install it with --extras"
         yield Line("web page", "problem", f"no {', '.join(missing)}", step)
     else:
         yield Line("web page", "ok", "starlette and uvicorn")
+
+
+def _first_port_for_all() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text("ascii"))
+    except (OSError, ValueError):
+        return 1024
 
 
 def _room(config: Config) -> Iterator[Line]:
@@ -139,6 +199,8 @@ def _room(config: Config) -> Iterator[Line]:
         words = f"{folder}: {free_mb} MB free, {reserve_mb} MB are to be left"
         if not os.access(there, os.W_OK):
             step = "make it writable, or name another one"
+            if is_inside_unit():
+                step += f"; the unit lets it write where ReadWritePaths= says: {page('service.md')}"
             yield Line(name, "problem", f"{folder} cannot be written", step)
         elif free_mb < reserve_mb:
             yield Line(name, "problem", words, "free space: dermedge export, then remove")

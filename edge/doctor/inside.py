@@ -10,9 +10,16 @@ from pathlib import Path
 
 from edge.appliance.system import run
 from edge.errors import InputError, RequestError
+from edge.pages import page
 
 UNIT = "dermedge.service"
 WITHIN_S = 300.0
+
+SAYS = "DERMEDGE_SERVICE_SAYS"
+"""Environment variable: how the service stands; from inside nobody may ask."""
+
+FIRST_OF_SYSTEMD = 200
+"""From here on exit codes are systemd's own: the program was never started (systemd.exec(5))."""
 
 _NOT_OF_A_QUESTION = (
     *("Type", "Exec", "Restart", "Watchdog", "Timeout", "NotifyAccess", "Standard", "TTY"),
@@ -42,6 +49,7 @@ def look_inside(arguments: Sequence[str]) -> int:
     for name, value in properties:
         command += ["--property", f"{name}={value}"]
     program = Path(sys.executable).with_name("dermedge")
+    command += ["--setenv", f"{SAYS}={_state()}"]
     command += ["--", str(program), "doctor", *arguments]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=WITHIN_S)
@@ -53,7 +61,25 @@ def look_inside(arguments: Sequence[str]) -> int:
         raise InputError(
             f"an answer within {WITHIN_S:g} s", got="none", next_step="run dermedge doctor"
         ) from error
+    if done.returncode >= FIRST_OF_SYSTEMD:
+        raise InputError(
+            f"systemd to start a program with the properties of {UNIT}",
+            got=f"its exit code {done.returncode}: not even the service can start",
+            next_step="see journalctl -b -p warning; is a folder gone that a drop-in names? "
+            f"({page('service.md')})",
+        )
     return done.returncode
+
+
+def _state() -> str:
+    """How the service stands, in systemd's words and its own."""
+    asked = "--property=ActiveState,SubState,StatusText"
+    said = dict(
+        line.partition("=")[::2] for line in run(["systemctl", "show", asked, UNIT]).splitlines()
+    )
+    state = f"{said.get('ActiveState', 'unknown')} ({said.get('SubState', '?')})"
+    words = said.get("StatusText", "")
+    return f"{state}: {words}" if words else state
 
 
 def _unit_text() -> str:
@@ -63,7 +89,7 @@ def _unit_text() -> str:
         raise RequestError(
             f"{UNIT} to be installed",
             got=error.got,
-            next_step="install it: docs/service.md; or leave out --service",
+            next_step=f"install it: {page('service.md')}; or leave out --service",
         ) from error
 
 

@@ -14,6 +14,7 @@ from edge.doctor.line import Line
 from edge.errors import InputError
 from edge.inputs import evdev
 from edge.inputs.uri import parse_input
+from edge.pages import page
 from edge.sinks.uri import parse_sink
 from edge.uri import Uri
 
@@ -74,7 +75,7 @@ def way_in(number: int, group: str) -> str:
         if is_inside_unit():
             return (
                 "sudo systemctl restart dermedge reads the list of devices anew; if that does not "
-                "help, add a DeviceAllow: docs/service.md"
+                f"help, add a DeviceAllow: {page('service.md')}"
             )
         return "a container or a sandbox keeps it out: let it have the device"
     if number == errno.EACCES:

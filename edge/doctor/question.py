@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from edge.errors import InputError, RequestError
-from edge.gstreamer import load_gstreamer
+from edge.gstreamer import GI_PACKAGES, load_gstreamer
 from edge.own_module import own_module
 
 WITHIN_S = 30.0
@@ -83,7 +83,7 @@ def _gstreamer(*pairs: str) -> Answer:
         try:
             load_gstreamer("dermedge", {element: package})
         except RequestError as error:
-            step = _NEXT.format(f"python3-gi gir1.2-gstreamer-1.0 {package}")
+            step = _NEXT.format(f"{GI_PACKAGES} {package}")
             return Answer(None, f"{element}: {error.got[:160]}", step)
     return Answer(", ".join(elements))
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelRefusedError, RequestError
+from edge.pages import page
 
 
 class CudaError(ModelRefusedError):
@@ -201,13 +202,13 @@ def open_cuda(ordinal: int = 0) -> Cuda:
         raise RequestError(
             "a binding to CUDA that loads",
             got="; ".join(faults),
-            next_step="build it against the CUDA and the driver that are here; docs/jetson.md",
+            next_step=f"build it for the CUDA and the driver that are here; {page('jetson.md')}",
         )
     raise RequestError(
         "pycuda or cuda-python, to use the GPU",
         got="neither",
         next_step="in dermedge's folder: pip install '.[jetson]', or pip install cuda-python; "
-        "docs/jetson.md",
+        + page("jetson.md"),
     )
 
 
@@ -237,7 +238,7 @@ def cuda_failed(doing: str, reason: str) -> CudaError:
     """
     lowered = reason.lower()
     if "no cuda-capable device" in lowered or "no_device" in lowered:
-        next_step = "check the board: /dev/nvhost-gpu or nvidia-smi; docs/jetson.md"
+        next_step = f"check the board: /dev/nvhost-gpu or nvidia-smi; {page('jetson.md')}"
     elif "out of memory" in lowered or "out_of_memory" in lowered:
         next_step = "close what else uses the GPU, or build with a smaller max_batch"
     elif "driver" in lowered:  # a mismatch, one too old, a stub

@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from edge.errors import RequestError
+from edge.pages import page
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -223,5 +224,5 @@ def _refusal(error: ErrorDetails, path: Path) -> RequestError:
 
 
 def _refused(path: Path, expected: str, got: str) -> RequestError:
-    next_step = "see docs/guards.md for the form of a colour profile"
+    next_step = f"see {page('guards.md')} for the form of a colour profile"
     return RequestError(f"in colour profile {path} {expected}", got=got, next_step=next_step)

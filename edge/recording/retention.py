@@ -45,7 +45,7 @@ def make_room(folder: Path, floor_bytes: int) -> int:
     if free < floor_bytes:
         raise InputError(
             f"{floor_bytes >> 20} MB free for recordings in {printable(folder)}",
-            got=f"{free >> 20} MB, and only locked recordings are left to remove",
+            got=f"{free >> 20} MB, and no recording that may be removed",
             next_step="export recordings and remove them, or lower reserve_mb",
         )
     return gone

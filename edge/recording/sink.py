@@ -79,9 +79,9 @@ class RecordSink:
         try:
             tidy(self._folder)
             recover(self._folder)
+            self._look_at_room()
         except OSError as error:
             raise output_error(self._folder, error) from error
-        self._look_at_room()
         if self._codec == "h264":
             self._choose()
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from edge.errors import InputError
 from edge.gstreamer import load_gstreamer
+from edge.pages import page
 from edge.screens.connector import Connector, find_connector
 
 SHOWN_WITHIN_S = 2.0
 """A display that has not taken a picture after this long is away."""
 
-_NEXT = "see docs/cameras-and-screens.md"
+_NEXT = f"see {page('cameras-and-screens.md')}"
 
 
 class GstDisplay:

@@ -22,6 +22,7 @@ from edge.controls import Controls
 from edge.errors import DermedgeError, InputError
 from edge.overlay.layout import Room
 from edge.own_module import own_module
+from edge.pages import page
 from edge.screens.base import Presented, Shown
 from edge.stop import Stop
 
@@ -172,7 +173,7 @@ class ScreenProcess:
         return InputError(
             f"the {self.name} to show pictures",
             got=words,
-            next_step="it is tried again; see docs/cameras-and-screens.md",
+            next_step=f"it is tried again; see {page('cameras-and-screens.md')}",
         )
 
 

@@ -71,10 +71,20 @@ def _remove(paths: Sequence[Path]) -> None:
 def output_error(path: Path, error: OSError) -> OutputError:
     """What the system said about writing ``path``, for the user."""
     is_full = error.errno in _PLACE_IS_FULL
+    next_step = "free some space or choose another folder" if is_full else "check that folder"
+    if error.errno == errno.EROFS:
+        next_step = "choose another folder; a service may write only where its unit lets it: "
+        next_step += "ReadWritePaths=, docs/service.md"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        next_step = "name a folder: a file is in the way"
+    elif error.errno == errno.EISDIR:
+        next_step = "name a file: this is a folder"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        next_step = "choose another folder, or let this account write there"
     refused = OutputError(
         f"to write {printable(path)}",
         got=error.strerror or str(error),
-        next_step="free some space or choose another folder" if is_full else "check that folder",
+        next_step=next_step,
     )
     refused.place_is_full = is_full
     return refused

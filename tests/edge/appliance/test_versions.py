@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.appliance import files, steps, system, versions
 from edge.appliance import package as package_module
 from edge.appliance import services as services_module
-from edge.appliance import steps, system, versions
 from edge.appliance.board import board_of, extras_of
+from edge.appliance.files import Choices
 from edge.appliance.layout import Layout
 from edge.appliance.package import Package, from_checkout, from_wheels
 from edge.engine_folder import ATTEMPTS_FILE
@@ -283,6 +284,76 @@ def test_only_what_was_recorded_is_left(tmp_path: Path):
     assert steps._empty_state(layout) == "" and not layout.state.exists()
 
 
+def test_what_the_program_did_not_put_there_is_left_and_named(tmp_path: Path):
+    layout = Layout(tmp_path)
+    for name in ("engines/net", "telemetry", ".cache/x", "mypack", "cases/K7M2"):
+        (layout.state / name).mkdir(parents=True)
+    for name in ("running.json", "screens.json", "card-usb-1.json", "mine.txt", "reboot-asked"):
+        (layout.state / name).write_text("x")
+    assert steps._empty_state(layout) == "cases, mine.txt, mypack"
+
+
+def test_a_kept_configuration_is_never_overwritten(tmp_path: Path):
+    layout = Layout(tmp_path)
+    layout.state.mkdir(parents=True)
+    for text in ("one", "two", "two", "three"):
+        layout.config.parent.mkdir(parents=True, exist_ok=True)
+        layout.config.write_text(text)
+        steps._keep_config(layout, None, lambda _: None)
+    kept = {path.name: path.read_text() for path in layout.state.iterdir()}
+    assert kept == {"dermedge.toml": "three", "dermedge.toml.1": "one", "dermedge.toml.2": "two"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another account")
+def test_what_was_left_is_given_back_at_the_next_installation(tmp_path: Path):
+    layout = Layout(tmp_path)
+    for name in ("recordings/000001", "cases/K7M2", "mypack"):
+        (layout.state / name).mkdir(parents=True)
+        (layout.state / name / "file").write_text("x")
+    (layout.state / "recordings/000001/link").symlink_to("/etc/passwd")
+    os.chown(layout.state, 12345, 12346)
+    os.chown(layout.state / "cases/K7M2/file", 777, 777)  # somebody else's: it stays theirs
+    steps._give_back(layout)
+    owners = {p.relative_to(layout.state).as_posix(): p.lstat().st_uid
+              for p in layout.state.rglob("*")}  # fmt: skip
+    assert owners["recordings/000001/file"] == owners["recordings/000001/link"] == 12345
+    assert owners["cases/K7M2"] == 12345 and owners["cases/K7M2/file"] == 777
+    assert owners["mypack/file"] == 0 and Path("/etc/passwd").stat().st_uid == 0
+
+
+def test_a_way_back_leads_to_what_was_chosen_before(layout: Layout):
+    def choose(kiosk: bool, *, is_other_version: bool = False) -> None:
+        choices = Choices("pc", kiosk, ())
+        steps._choose(layout, choices, is_other_version=is_other_version)
+
+    def kiosk() -> bool:
+        return steps._choices(layout, {}).kiosk
+
+    choose(False)
+    assert not layout.choices_before.exists()
+    choose(False)  # the same again is no step
+    choose(True)
+    choose(True)
+    assert kiosk()
+    steps._choose_as_before(layout)
+    assert not kiosk()
+    steps._choose_as_before(layout)  # forth again
+    assert kiosk()
+    choose(True, is_other_version=True)
+    steps._choose_as_before(layout)
+    assert kiosk()
+
+
+def test_a_configuration_that_the_service_may_not_read_is_seen(layout: Layout):
+    layout.config.parent.mkdir(parents=True)
+    layout.config.write_text("")
+    group_id = layout.config.stat().st_gid
+    for mode, other, is_hidden in ((0o600, 0, True), (0o640, 0, False), (0o640, 1, True),
+                                   (0o644, 1, False)):  # fmt: skip
+        layout.config.chmod(mode)
+        assert files.is_config_hidden(layout, group_id + other) is is_hidden
+
+
 def test_a_link_of_the_services_account_is_never_followed(tmp_path: Path):
     layout = Layout(tmp_path / "root")
     for folder in (layout.config.parent, layout.state):
@@ -333,6 +404,11 @@ def test_a_program_that_fails_is_told_with_its_last_words():
         system.run(["sh", "-c", "echo first; echo last words >&2; exit 3"], purpose="say it")
     with pytest.raises(InputError, match="no no-such-program on this system"):
         system.run(["no-such-program"])
+    with pytest.raises(InputError, match="got ImportError: libGL.so.1: no such file; apt-get it"):
+        code = "raise ImportError('libGL.so.1: no such file')"
+        system.run([sys.executable, "-c", code], next_step="apt-get it")
+    with pytest.raises(InputError, match="try it by hand: sh -c 'exit 3'"):
+        system.run(["sh", "-c", "exit 3"])
     with pytest.raises(InputError, match="no end after 0.1 s"):
         system.run(["sleep", "5"], within_s=0.1)
 

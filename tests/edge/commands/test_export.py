@@ -203,6 +203,16 @@ def test_on_a_fat_stick(device: Path, tmp_path: Path, monkeypatch):
     assert run("--verify", tmp_path / "stick")[0] == 0
 
 
+def test_a_folder_one_level_too_high_is_refused(device: Path, tmp_path: Path):
+    state, stick = tmp_path / "state", tmp_path / "stick"
+    state.mkdir()
+    (device / "cases").rename(state / "cases")
+    with pytest.raises(RequestError, match=f"name {state / 'cases'}"):
+        run("--to", stick, "--cases", state)
+    code, said = run("--to", stick, "--cases", device / "logs")
+    assert code == 0 and f"{device / 'logs'}: no case in it" in said
+
+
 def test_recordings_get_videos_and_what_is_being_written_stays(device: Path, tmp_path: Path):
     sink = RecordSink(tmp_path / "rec", reserve_bytes=0)
     sink.open()
@@ -213,7 +223,8 @@ def test_recordings_get_videos_and_what_is_being_written_stays(device: Path, tmp
     (tmp_path / "rec" / "000002.open" / "video.mjpeg").write_bytes(b"x")
     for copied in (4, 0):
         code, said = run("--to", tmp_path / "stick", "--recordings", tmp_path / "rec", "--playable")
-        assert code == 0 and said.startswith(f"{copied} files copied")
+        assert code == 0 and f"\n{copied} files copied" in said
+        assert said.startswith("recording 000002.open: it is not closed, and not copied")
     names = sorted(files(tmp_path / "stick"))
     assert [name for name in names if ".open" in name] == []
     assert any(name.startswith("recordings/rec/000001/video.") for name in names)

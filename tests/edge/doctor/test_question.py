@@ -44,7 +44,7 @@ def test_an_element_that_is_missing_is_named_with_its_package(gst: pytest.Monkey
     assert ask("gstreamer", "one", "a", "two", "b") == Answer(
         None,
         "two: none of that name",
-        "apt-get install python3-gi gir1.2-gstreamer-1.0 b, "
+        "apt-get install python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 b, "
         "and make the environment with --system-site-packages",
     )
 

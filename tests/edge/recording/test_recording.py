@@ -238,7 +238,7 @@ def test_where_only_locked_ones_are_left_recording_ends_with_words(tmp_path: Pat
     sink.close()
     for segment in list_segments(tmp_path):
         (segment / LOCK).touch()
-    with pytest.raises(InputError, match="only locked recordings are left"):
+    with pytest.raises(InputError, match="no recording that may be removed"):
         RecordSink(tmp_path, reserve_bytes=800).open()
     assert len(list_segments(tmp_path)) == 3
 
