@@ -77,6 +77,12 @@ class Layout:
         return self.root / "var/lib/dermedge"
 
     @property
+    def attempts(self) -> Path:
+        """Counts builds of engines that failed; :mod:`edge.engine_folder` wants more than Python's
+        own library."""
+        return self.state / "engines/.attempts.json"
+
+    @property
     def cache(self) -> Path:
         """What is made again where it is missing."""
         return self.root / "var/cache/dermedge"

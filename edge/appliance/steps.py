@@ -32,7 +32,6 @@ from edge.appliance.layout import Layout
 from edge.appliance.package import Package
 from edge.appliance.services import Services
 from edge.appliance.system import run, works, write
-from edge.engine_folder import ATTEMPTS_FILE
 from edge.errors import InputError, RequestError
 from edge.pages import page
 from models.whole_file import write_whole
@@ -159,7 +158,7 @@ def build(layout: Layout, say: Say) -> None:
             "an installed service", got="none", next_step=f"install it: {page('service.md')}"
         )
     try:
-        (layout.state / "engines" / ATTEMPTS_FILE).unlink(missing_ok=True)
+        layout.attempts.unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(
             f"to write into {layout.state}",

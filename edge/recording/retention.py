@@ -30,14 +30,17 @@ def make_room(folder: Path, floor_bytes: int) -> int:
         floor_bytes: Room that must be left.
 
     Raises:
-        InputError: What may go has gone, and it is not enough.
+        InputError: All that may go would not be enough, since somebody else fills the disk, say:
+            then nothing goes.
     """
     gone = 0
-    for segment in list_segments(folder):
+    removable = [segment for segment in list_segments(folder) if not is_locked(segment)]
+    free = free_bytes(folder)
+    if free + sum(map(_size, removable)) < floor_bytes:
+        removable = []
+    for segment in removable:
         if free_bytes(folder) >= floor_bytes:
             return gone
-        if is_locked(segment):
-            continue
         _remove(segment)
         gone += 1
         _log.info("recording: %s removed to make room", segment.name)
@@ -45,8 +48,8 @@ def make_room(folder: Path, floor_bytes: int) -> int:
     if free < floor_bytes:
         raise InputError(
             f"{floor_bytes >> 20} MB free for recordings in {printable(folder)}",
-            got=f"{free >> 20} MB, and no recording that may be removed",
-            next_step="export recordings and remove them, or lower reserve_mb",
+            got=f"{free >> 20} MB, and no recordings that may be removed would make enough",
+            next_step="see what fills the disk; export recordings and remove them",
         )
     return gone
 
@@ -56,6 +59,14 @@ def tidy(folder: Path) -> None:
     for path in folder.glob(f"*{_GOING}"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _size(segment: Path) -> int:
+    """Bytes that a segment takes on its disk; 0 where that cannot be said."""
+    try:
+        return sum(path.stat().st_blocks * 512 for path in segment.iterdir())
+    except OSError:
+        return 0
 
 
 def _remove(segment: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -261,6 +262,7 @@ def test_a_build_that_failed_three_times_is_asked_for_again(
     version, _ = versions.make(layout, made(tmp_path, "one"), ())
     versions.switch(layout, version)
     attempts = layout.state / "engines" / ATTEMPTS_FILE
+    assert attempts == layout.attempts
     attempts.parent.mkdir(parents=True)
     attempts.write_text('{"key": 3}')
     steps.build(layout, said.append)
@@ -352,6 +354,16 @@ def test_a_configuration_that_the_service_may_not_read_is_seen(layout: Layout):
                                    (0o644, 1, False)):  # fmt: skip
         layout.config.chmod(mode)
         assert files.is_config_hidden(layout, group_id + other) is is_hidden
+
+
+def test_the_installer_needs_nothing_but_pythons_own_library():
+    """It is started by the system's Python, out of a wheel."""
+    code = "import edge.appliance.installer, sys; print(*{m.partition('.')[0] for m in sys.modules})"
+    root = Path(__file__).parents[3]
+    said = subprocess.run([sys.executable, "-S", "-c", code], cwd=root, capture_output=True,
+                          text=True, check=True).stdout  # fmt: skip
+    own = {"edge", "models", "convert", "__main__"}
+    assert set(said.split()) - own <= set(sys.stdlib_module_names) | {"_distutils_hack"}
 
 
 def test_a_link_of_the_services_account_is_never_followed(tmp_path: Path):

@@ -208,6 +208,7 @@ def disk(monkeypatch):
         return 1000 - 100 * len([path for path in folder.iterdir() if path.is_dir()])
 
     monkeypatch.setattr(retention_module, "free_bytes", free)
+    monkeypatch.setattr(retention_module, "_size", lambda _: 100)
     monkeypatch.setattr(sink_module, "free_bytes", free)
     monkeypatch.setattr(sink_module, "ROOM_MARGIN_BYTES", 0)
     monkeypatch.setattr(sink_module, "LOOK_AT_ROOM_EVERY_S", 0.0)
@@ -238,8 +239,17 @@ def test_where_only_locked_ones_are_left_recording_ends_with_words(tmp_path: Pat
     sink.close()
     for segment in list_segments(tmp_path):
         (segment / LOCK).touch()
-    with pytest.raises(InputError, match="no recording that may be removed"):
+    with pytest.raises(InputError, match="no recordings that may be removed"):
         RecordSink(tmp_path, reserve_bytes=800).open()
+    assert len(list_segments(tmp_path)) == 3
+
+
+def test_nothing_goes_for_a_disk_that_somebody_else_fills(tmp_path: Path, monkeypatch):
+    record(tmp_path, 3, segment_s=0.0).close()
+    monkeypatch.setattr(retention_module, "free_bytes", lambda _: 1 << 20)
+    monkeypatch.setattr(sink_module, "free_bytes", lambda _: 1 << 20)
+    with pytest.raises(InputError, match="got 1 MB, and no recordings .* would make enough"):
+        RecordSink(tmp_path, reserve_bytes=1 << 30).open()
     assert len(list_segments(tmp_path)) == 3
 
 
