@@ -106,7 +106,7 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
 
     # What the user has: a case, a recording, an engine, a configuration of their own.
     machine.check(
-        "cd /var/lib/dermedge && mkdir -p engines/net cases/K7M2 recordings/000001 && "
+        "cd /var/lib/dermedge && mkdir -p engines/net cases/K7M2 recordings/000001 mypack && "
         "echo e > engines/net/x.engine && echo c > cases/K7M2/case.json && "
         "echo r > recordings/000001/segment.json && chown -R dermedge: ."
     )
@@ -125,6 +125,14 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
     assert machine.check(kept) == had
     unit = "systemctl cat dermedge-second.target"  # which the version before does not know
     assert machine.run(unit).code == 0
+
+    # A configuration as an editor leaves it that writes a new file.
+    machine.check(f"chown root:root {CONFIG} && chmod 600 {CONFIG}")
+    assert f"for the service to read: {CONFIG}" in machine.check(
+        f"dermedge service install --wheels {SHARE}/two", limit_s=300
+    )
+    assert machine.check(f"stat -c %U:%G:%a {CONFIG}").strip() == "root:dermedge:640"
+    _live(machine)
 
     # Back, forth.
     began = machine.check("dermedge service rollback")
@@ -149,13 +157,15 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
 
     # Taken off: what was recorded is left, and said.
     said = machine.check("dermedge service uninstall")
-    assert "left, because it was recorded here" in said and "the configuration was changed" in said
+    assert "left, because it is yours" in said and "the configuration was changed" in said
+    assert machine.run("ls -d /root/.cache /etc/sysusers.d").text.count("No such file") == 2
     left = machine.check("find / -xdev -name '*dermedge*' -not -path '/proc/*' -not -path '/mnt/*'")
     journal = [line for line in left.split() if not line.startswith("/var/log/journal")]
     assert journal == ["/var/lib/dermedge", "/var/lib/dermedge/dermedge.toml"], left
     assert machine.check("ls -A /var/lib/dermedge").split() == [
         "cases",
         "dermedge.toml",
+        "mypack",
         "recordings",
     ]
     assert (
@@ -163,6 +173,12 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
     )
     assert machine.run("getent passwd dermedge; getent group dermedge").text == ""
     assert machine.check("getent group | diff /root/groups -") == ""
+
+    # And put on again: it goes on with what was left.
+    said = machine.check(f"{SHARE}/one/install", limit_s=300)
+    assert "NOTE: /var/lib/dermedge/dermedge.toml is the configuration of before" in said
+    owners = "stat -c %U /var/lib/dermedge/cases/K7M2/case.json /var/lib/dermedge/mypack"
+    assert machine.check(owners).split() == ["dermedge", "root"]
     assert machine.run("systemctl cat dermedge.service").code != 0
     assert machine.check("systemctl --failed --no-legend").strip() == ""
 
