@@ -144,7 +144,7 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
     assert machine.check(kept) == had
 
     # A configuration that the new version does not accept changes nothing.
-    machine.check(f"cp {CONFIG} /tmp/c && echo 'nonsense = 1' >> {CONFIG}")
+    machine.check(f"cp -p {CONFIG} /tmp/c && echo 'nonsense = 1' >> {CONFIG}")
     said = machine.run(f"{SHARE}/one/install", limit_s=300)
     assert said.code == 3 and "nonsense" in said.text and "Traceback" not in said.text
     assert _version(machine) == second
