@@ -174,13 +174,14 @@ def test_installed_upgraded_rolled_back_removed(installed, pieces, wheel, tmp_pa
     assert machine.run("getent passwd dermedge; getent group dermedge").text == ""
     assert machine.check("getent group | diff /root/groups -") == ""
 
+    assert machine.run("systemctl cat dermedge.service").code != 0
+    assert machine.check("systemctl --failed --no-legend").strip() == ""
+
     # And put on again: it goes on with what was left.
     said = machine.check(f"{SHARE}/one/install", limit_s=300)
     assert "NOTE: /var/lib/dermedge/dermedge.toml is the configuration of before" in said
     owners = "stat -c %U /var/lib/dermedge/cases/K7M2/case.json /var/lib/dermedge/mypack"
     assert machine.check(owners).split() == ["dermedge", "root"]
-    assert machine.run("systemctl cat dermedge.service").code != 0
-    assert machine.check("systemctl --failed --no-legend").strip() == ""
 
 
 def test_units_are_clean(installed, row):
