@@ -21,7 +21,7 @@ from edge.analysis.quality import light_problem, measure_quality, size_problem
 from edge.analysis.regions import RegionShape, find_regions
 from edge.analysis.stamp import stamp_of
 from edge.analysis.tone import measure_tone
-from edge.engines.base import Engine
+from edge.engines.base import Engine, EngineFailedError
 from edge.errors import ModelRefusedError
 from edge.frame import Frame
 from edge.pixel_pool import PixelPool
@@ -123,10 +123,15 @@ class Analyzer:
         A picture that cannot be judged, a model whose numbers cannot be probabilities and a frame
         too large for the memory become a Result with that status and its reason; nothing of that
         is raised.
+
+        Raises:
+            EngineFailedError: What computes has failed: no other picture would fare better.
         """
         found = _Findings(frame, {}, Quality(), time.perf_counter())
         try:
             return self._analyze(found)
+        except EngineFailedError:
+            raise
         except ModelRefusedError as error:
             return self._without_answer(found, "model_refused", str(error))
         except (MemoryError, cv2.error) as error:

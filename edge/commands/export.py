@@ -68,6 +68,9 @@ def _export(
             click.echo(f"\r\x1b[K{item.relative}", err=True, nl=False)
 
     segments = list_segments(recordings) if playable and recordings is not None else []
+    if segments:
+        words = f"making a video of each recording ({len(segments)}): this may take minutes"
+        click.echo(words, err=True)
     run_export(target, items, report, said, segments)
     if shown:
         click.echo("\r\x1b[K", err=True, nl=False)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from edge.errors import ModelRefusedError
+
 
 @dataclass(frozen=True)
 class EngineIdentity:
@@ -29,6 +31,14 @@ class EngineIdentity:
     precision: str
     model_sha256: str
     engine_sha256: str | None = None
+
+
+class EngineFailedError(ModelRefusedError):
+    """What computes has failed in the middle of its work, whatever the model and the picture.
+
+    After such an error of a GPU nothing works in its process any more: CUDA's documentation (error
+    700 and its like) has the process ended and begun anew.
+    """
 
 
 class Engine(Protocol):

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ModelRefusedError, RequestError
+from edge.engines.base import EngineFailedError
+from edge.errors import RequestError
 from edge.pages import page
 
 
-class CudaError(ModelRefusedError):
+class CudaError(EngineFailedError):
     """The driver, the GPU or its memory failed."""
 
 

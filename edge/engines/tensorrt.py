@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from edge.engine_card import EngineCard, difference
 from edge.engine_folder import how_to_build
-from edge.engines.base import EngineIdentity
+from edge.engines.base import EngineFailedError, EngineIdentity
 from edge.engines.cuda import Cuda, CudaError, DeviceBuffer, Event, Graph, HostBuffer, Stream
 from edge.engines.gpu_thread import GpuThread
 from edge.engines.prepared import PreparedInterface, TensorFacts, prepared_interface
@@ -309,7 +309,7 @@ class _Runner:
 
     def _check(self, started: bool) -> None:
         if not started:
-            raise ModelRefusedError(
+            raise EngineFailedError(
                 "an answer from the engine", got=self._log.words(), next_step=_build_again()
             )
 

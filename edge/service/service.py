@@ -19,7 +19,8 @@ from pathlib import Path
 from edge.config import Config, told_telemetry
 from edge.controls import Controls
 from edge.engine_folder import chosen_engines, engines_root
-from edge.errors import DermedgeError, InputError, ModelRefusedError
+from edge.engines.base import EngineFailedError
+from edge.errors import DermedgeError, InputError
 from edge.free_memory import give_back
 from edge.service.changes import signature
 from edge.service.heart import NEXT_WITHIN_S, Heart
@@ -131,9 +132,7 @@ class _Host:
             )
         except DermedgeError as error:
             reason = error
-            if isinstance(error, ModelRefusedError) and self._hosting.has_run:
-                # After some faults of a GPU nothing works in this process any more: CUDA's
-                # documentation has it ended and begun anew.
+            if isinstance(error, EngineFailedError) and self._hosting.has_run:
                 _log.error("the engine failed in the middle of a run: %s", error)
                 self.words = f"the engine failed: {error.got}"
                 return UNFORESEEN_EXIT

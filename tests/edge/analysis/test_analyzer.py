@@ -11,6 +11,8 @@ import pytest
 
 from edge.analysis.analyzer import Analyzer
 from edge.compose import open_analyzer
+from edge.engines.base import EngineFailedError
+from edge.engines.cuda import CudaError
 from edge.errors import ModelRefusedError
 from edge.result import NO_COLOUR, UNVALIDATED, Stage
 from models.manifest import load_pack
@@ -285,6 +287,20 @@ def test_out_of_memory_is_a_failed_analysis_and_a_bug_is_not_hidden(planted, sti
         assert_documented(analysis.result.to_json_dict())
     with pytest.raises(ZeroDivisionError):
         planted(bug)[0].analyze(still(skin_frame()))
+
+
+def test_a_gpu_that_fails_is_no_answer_about_a_picture(planted, still):
+    """A process that went on would refuse every picture from then on, and call that live."""
+
+    def gpu(rgb):
+        raise CudaError("work of the GPU", got="error 700", next_step="restart")
+
+    def numbers(rgb):
+        raise ModelRefusedError("probabilities", got="NaN", next_step="another model")
+
+    with pytest.raises(EngineFailedError, match="error 700"):
+        planted(gpu)[0].analyze(still(skin_frame()))
+    assert planted(numbers)[0].analyze(still(skin_frame())).result.status == "model_refused"
 
 
 def test_a_mask_is_kept_while_held_and_frames_of_any_size_may_follow_each_other(planted, still):

@@ -224,7 +224,8 @@ def test_recordings_get_videos_and_what_is_being_written_stays(device: Path, tmp
     for copied in (4, 0):
         code, said = run("--to", tmp_path / "stick", "--recordings", tmp_path / "rec", "--playable")
         assert code == 0 and f"\n{copied} files copied" in said
-        assert said.startswith("recording 000002.open: it is not closed, and not copied")
+        assert said.startswith("making a video of each recording (1): this may take minutes\n")
+        assert "000002.open: it is not closed, and not copied" in said
     names = sorted(files(tmp_path / "stick"))
     assert [name for name in names if ".open" in name] == []
     assert any(name.startswith("recordings/rec/000001/video.") for name in names)

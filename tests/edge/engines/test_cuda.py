@@ -212,6 +212,8 @@ def test_a_gpu_that_never_answers_does_not_hold_up_the_end(
     assert time.monotonic() - began_s < 5.0 and given_back == []
     assert caplog.text.count("its thread is left behind") == 1
     go_on.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "gpu"]:
+        thread.join(30)  # it comes back after all, and gives back what it holds
 
 
 def test_what_is_given_back_at_the_end_is_waited_for(gpu_here: Standin) -> None:

@@ -389,15 +389,15 @@ def test_files_that_a_build_leaves_are_no_change(service):
 
 
 ENGINE_FAILS = """
-from edge.analysis import analyzer
-from edge.errors import ModelRefusedError
-analyze, count = analyzer.Analyzer.analyze, [0]
-def failing(self, frame):
+from edge.engines import onnx
+from edge.engines.cuda import CudaError
+run, count = onnx.OnnxEngine._run, [0]
+def failing(self, session, pixels):
     count[0] += 1
-    if count[0] > 5:
-        raise ModelRefusedError("an answer", got="CUDA error 700", next_step="start it again")
-    return analyze(self, frame)
-analyzer.Analyzer.analyze = failing
+    if count[0] > 9:
+        raise CudaError("an answer", got="CUDA error 700", next_step="start it again")
+    return run(self, session, pixels)
+onnx.OnnxEngine._run = failing
 """
 
 
