@@ -22,12 +22,13 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def make_room(folder: Path, floor_bytes: int) -> int:
+def make_room(folder: Path, floor_bytes: int, margin_bytes: int = 0) -> int:
     """Remove the oldest segments until the floor is kept; gives how many went.
 
     Args:
         folder: Of all segments.
         floor_bytes: Room that must be left.
+        margin_bytes: So much more is made free where it can be, for what comes next.
 
     Raises:
         InputError: All that may go would not be enough, since somebody else fills the disk, say:
@@ -39,7 +40,7 @@ def make_room(folder: Path, floor_bytes: int) -> int:
     if free + sum(map(_size, removable)) < floor_bytes:
         removable = []
     for segment in removable:
-        if free_bytes(folder) >= floor_bytes:
+        if free_bytes(folder) >= floor_bytes + margin_bytes:
             return gone
         _remove(segment)
         gone += 1

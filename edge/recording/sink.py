@@ -185,7 +185,7 @@ class RecordSink:
     def _look_at_room(self) -> None:
         self._next_look_s = time.monotonic() + LOOK_AT_ROOM_EVERY_S
         if free_bytes(self._folder) < self._reserve_bytes:
-            make_room(self._folder, self._reserve_bytes + ROOM_MARGIN_BYTES)
+            make_room(self._folder, self._reserve_bytes, ROOM_MARGIN_BYTES)
 
     def _abandon(self) -> None:
         segment, self._segment = self._segment, None

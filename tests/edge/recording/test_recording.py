@@ -244,6 +244,12 @@ def test_where_only_locked_ones_are_left_recording_ends_with_words(tmp_path: Pat
     assert len(list_segments(tmp_path)) == 3
 
 
+def test_what_is_made_free_beyond_the_floor_is_no_condition(tmp_path: Path, disk):
+    record(tmp_path, 4, segment_s=0.0).close()
+    assert retention_module.make_room(tmp_path, 900, 200) == 4  # 1000 is all there is
+    assert list_segments(tmp_path) == []
+
+
 def test_nothing_goes_for_a_disk_that_somebody_else_fills(tmp_path: Path, monkeypatch):
     record(tmp_path, 3, segment_s=0.0).close()
     monkeypatch.setattr(retention_module, "free_bytes", lambda _: 1 << 20)
