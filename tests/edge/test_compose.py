@@ -81,11 +81,11 @@ def test_auto_says_what_runs_and_why(
     tiny_pack: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", "dermedge.backend")
-    monkeypatch.setattr(compose, "_why_no_tensorrt", lambda: "TensorRT is not installed")
+    monkeypatch.setattr(compose, "why_no_tensorrt", lambda: "TensorRT is not installed")
     monkeypatch.setattr(compose, "_has_openvino", lambda: False)
     with open_engines(load_pack(tiny_pack)):
         pass
-    monkeypatch.setattr(compose, "_why_no_tensorrt", lambda: "")
+    monkeypatch.setattr(compose, "why_no_tensorrt", lambda: "")
     monkeypatch.setenv("DERMEDGE_ENGINES", str(tiny_pack / "none"))
     with open_engines(load_pack(tiny_pack)):
         pass
