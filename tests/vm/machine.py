@@ -29,6 +29,8 @@ NUDGE_EVERY_S = 3.0
 """A guest of User-Mode Linux may lose a timer on a busy host, and then stands still until something
 interrupts it: an empty line does."""
 
+SEND_WITHIN_S = 30.0
+
 SHARE = "/mnt/host"
 """Where the guest sees :attr:`Machine.share`."""
 
@@ -313,15 +315,17 @@ class JsonLine:
         self._rest = b""
 
     def send(self, message: dict[str, object]) -> None:
-        try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
-        except OSError as error:
-            raise NoAnswerError(f"the line to the guest is closed: {error}") from error
+        self._send_all(json.dumps(message).encode() + b"\n")
 
     def nudge(self) -> None:
         """Send an empty line, which the agent leaves out."""
+        self._send_all(b"\n")
+
+    def _send_all(self, data: bytes) -> None:
+        # What receive() leaves is the rest of its own time, which may be a nanosecond.
+        self._socket.settimeout(SEND_WITHIN_S)
         try:
-            self._socket.sendall(b"\n")
+            self._socket.sendall(data)
         except OSError as error:
             raise NoAnswerError(f"the line to the guest is closed: {error}") from error
 
