@@ -259,7 +259,7 @@ def test_a_screen_may_come_later(monkeypatch):
     late, sink = Late(), FakeSink()
     Run()(FakeSource(camera()), late, sink, seconds=1.0)
     assert late.shown and late.opened == 3
-    assert sink.ids[0] == 0
+    assert sink.ids[0] < late.shown[0].frame.frame_id  # nothing has waited for it
 
 
 def test_a_screen_without_which_nobody_would_get_anything_must_open():
@@ -345,7 +345,7 @@ def test_a_press_freezes_a_frame_exposed_after_it_until_it_is_released():
 
     press_when(controls, "shutter", lambda: len(screen.shown) > 5)
     press_when(controls, "shutter", lambda: len(stills()) >= 1)
-    Run()(Camera(late_ns=20_000_000), screen, controls=controls, keep_case=keep, seconds=1.5)
+    Run()(Camera(late_ns=20_000_000), screen, controls=controls, keep_case=keep, seconds=4.0)
     ((frozen, press),) = kept
     began_ns = frozen.outcome.frame.exposure_began_ns
     assert began_ns is not None and began_ns >= press.pressed_ns
@@ -360,7 +360,7 @@ def test_a_camera_that_does_not_tell_the_exposure_gives_no_still():
     controls, screen, kept = Controls(), FakeScreen(), []
     press_when(controls, "freeze", lambda: len(screen.shown) > 5)
     source = FakeSource(camera())
-    Run()(source, screen, controls=controls, keep_case=lambda *a: kept.append(a) or "", seconds=0.8)
+    Run()(source, screen, controls=controls, keep_case=lambda *a: kept.append(a) or "", seconds=2.5)
     assert kept == []
     assert {shown.view for shown in screen.shown} == {"paired"}
 
@@ -374,7 +374,7 @@ def test_a_source_that_can_takes_a_better_still():
     controls, screen, kept = Controls(), FakeScreen(), []
     press_when(controls, "freeze", lambda: len(screen.shown) > 3)
     keep = lambda frozen, press: kept.append(frozen) or "K7M2"  # noqa: E731
-    Run()(Better(), screen, controls=controls, keep_case=keep, seconds=0.8)
+    Run()(Better(), screen, controls=controls, keep_case=keep, seconds=2.5)
     (frozen,) = kept
     assert frozen.outcome.frame.size_wh == (128, 96)
     assert screen.shown[-1].view == "still"  # nobody released it
@@ -398,7 +398,7 @@ def test_a_case_that_cannot_be_saved_keeps_the_still_on_the_screen(caplog):
 
     controls, screen = Controls(), FakeScreen()
     press_when(controls, "freeze", lambda: len(screen.shown) > 3)
-    run = Run()(Camera(), screen, controls=controls, keep_case=keep, seconds=0.8)
+    run = Run()(Camera(), screen, controls=controls, keep_case=keep, seconds=2.5)
     assert screen.shown[-1].view == "still"
     assert "No space left" in caplog.text
     assert run.exit_code == 0
@@ -447,7 +447,7 @@ def test_a_dead_picture_has_no_labels_on_screens_nor_in_results(monkeypatch, vie
     sink, screen = FakeSink(), FakeScreen()
     sink.write = lambda shot: seen.append(shot.result) is None  # type: ignore[method-assign]
     trust = Doubt(20, 100)
-    Run()(FakeSource(camera()), sink, screen, trust=trust, view=view, seconds=1.5)
+    Run()(FakeSource(camera()), sink, screen, trust=trust, view=view, seconds=4.0)
     dead = [shown for shown in screen.shown if shown.result.status == "no_live_image"]
     assert dead and all(shown.result.regions is None for shown in dead)
     assert dead[0].result.reasons == ("repeated",)
@@ -484,7 +484,7 @@ def test_an_analysis_that_stops_answering_takes_its_labels_off_the_picture(monke
         return analyze(of)
 
     screen = FakeScreen()
-    run = Run()(FakeSource(camera()), screen, analyze=hang, view=view, seconds=1.5)
+    run = Run()(FakeSource(camera()), screen, analyze=hang, view=view, seconds=4.0)
     assert screen.shown[0].result.status == "ok"
     assert screen.shown[-1].result.status == "no_live_image"
     assert "has not answered" in screen.shown[-1].result.reasons[0]
