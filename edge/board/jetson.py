@@ -40,8 +40,8 @@ def over_current_events(root: Path) -> dict[str, int]:
 def throttled(root: Path) -> tuple[str, ...] | None:
     """Cooling devices that are holding something back now; ``None`` where there are none.
 
-    Fans hold nothing back, and an Orin's ``hot-surface-alert``, by its name, only says that its case
-    is too warm to be touched (docs/unverified.md).
+    Fans hold nothing back, and an Orin's ``hot-surface-alert``, by its name, only says that its
+    case is too warm to be touched (docs/unverified.md).
     """
     devices = sorted((root / "sys/class/thermal").glob("cooling_device*"))
     states = [(read_text(d / "type") or d.name, read_int(d / "cur_state")) for d in devices]
