@@ -390,7 +390,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         got, next_step = f"byte {error.start} that is not UTF-8", "save the file as UTF-8"
     except tomllib.TOMLDecodeError as error:
-        got, next_step = str(error), f"see {page('config.toml')} for the form"
+        got = str(error).replace(r"'\n'", "the end of the line")
+        next_step = f"see {page('config.toml')} for the form"
     raise RequestError(f"a TOML file {path}", got=got, next_step=next_step)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge.errors import RequestError
 from edge.pages import page
+from edge.system_packages import how_to_install
 
 GI_PACKAGES = "python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0"
 """Of Debian: what every feature needs besides its own elements."""
@@ -34,7 +35,7 @@ def load_gstreamer(feature: str, elements: dict[str, str]) -> Any:
         raise RequestError(
             f"GStreamer's Python module gi, for {feature}",
             got=str(error),
-            next_step=f"apt-get install {GI_PACKAGES}; {_NEXT}",
+            next_step=f"{how_to_install(GI_PACKAGES)}; {_NEXT}",
         ) from error
     Gst.init(None)
     for element, bringer in elements.items():

@@ -51,7 +51,7 @@ class ViewChoice:
             return
         per_s = (self._count - 2) / (now_s - self._first_s)
         self._open, self._decided = False, "live" if per_s < LIVE_BELOW_PER_S else "paired"
-        _log.info("view: %s, at %.1f analyses per second", self._decided, per_s)
+        _log.info("view: %s on the screens, at %.1f analyses per second", self._decided, per_s)
 
 
 def frame_age_ms(frame: Frame, now_ns: int) -> float | None:

@@ -25,6 +25,7 @@ from edge.engines.cuda import has_binding
 from edge.engines.this_device import l4t_release, tensorrt_version
 from edge.errors import DermedgeError, ModelRefusedError
 from edge.pages import page
+from edge.system_packages import NEW_ENVIRONMENT
 from models.manifest import Model, find_pack
 from models.offline import onnx_runtime
 
@@ -97,7 +98,7 @@ def _tensorrt_elsewhere() -> tuple[State, str, str]:
     return (
         "problem",
         f"in {system[0].parent}, which this Python does not see",
-        "make the venv anew: /usr/bin/python3 -m venv --system-site-packages .venv",
+        NEW_ENVIRONMENT,
     )
 
 

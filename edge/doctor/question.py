@@ -19,11 +19,10 @@ from typing import Literal
 from edge.errors import InputError, RequestError
 from edge.gstreamer import GI_PACKAGES, load_gstreamer
 from edge.own_module import own_module
+from edge.system_packages import how_to_install
 
 WITHIN_S = 30.0
 """A first start loads libraries from a card."""
-
-_NEXT = "apt-get install {}, and make the environment with --system-site-packages"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _gstreamer(*pairs: str) -> Answer:
         try:
             load_gstreamer("dermedge", {element: package})
         except RequestError as error:
-            step = _NEXT.format(f"{GI_PACKAGES} {package}")
+            step = how_to_install(f"{GI_PACKAGES} {package}")
             return Answer(None, f"{element}: {error.got[:160]}", step)
     return Answer(", ".join(elements))
 
@@ -97,7 +96,7 @@ def _picamera2(place: str) -> Answer:
     # What a library that fits nothing raises is its own affair: ImportError, ValueError, ...
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        return Answer(None, words, _NEXT.format("python3-picamera2"))
+        return Answer(None, words, how_to_install("python3-picamera2"))
     try:
         # A list and no more: the camera itself may be in the service's hands.
         return Answer(find_camera(library.Picamera2.global_camera_info(), place)[1])

@@ -60,6 +60,7 @@ def draw_banner(
     if status == "ok":
         return None
     height, width = picture.shape[:2]
+    is_blank = not picture.any()  # before the border: no frame has come yet, or a black one
     if status == "no_live_image":
         shade(picture, (0, 0, width, height), opacity=0.6, level=0)
     if status in _BORDERED:
@@ -69,7 +70,8 @@ def draw_banner(
     padding = em_px // 2
     title_px = _title_size(status, em_px, width, typesetter)
     sign_px = round(1.2 * title_px)
-    words = _words(result, em_px, title_px, width - 4 * em_px - sign_px, typesetter)
+    more = "" if status == "no_live_image" and is_blank else _MORE_WORDS.get(status, "")
+    words = _words(result, more, em_px, title_px, width - 4 * em_px - sign_px, typesetter)
     line_heights = [round(1.4 * size) for size in words.sizes_px]
     box_w = max(patch.advance for patch in words.lines) + sign_px + 4 * padding
     box_h = sum(line_heights) + 2 * padding
@@ -98,12 +100,14 @@ def _title_size(status: Status, em_px: int, width: int, typesetter: Typesetter) 
     return size
 
 
-def _words(result: Result, em_px: int, title_px: int, width: int, typesetter: Typesetter) -> _Words:
+def _words(
+    result: Result, more: str, em_px: int, title_px: int, width: int, typesetter: Typesetter
+) -> _Words:
     room = max(4 * em_px, width)
     title = typesetter.line(STATUS_WORDS[result.status], title_px, bold=True, max_width=room)
     lines, sizes = [title], [title_px]
     room = min(room, max(22 * em_px, title.advance))
-    texts = [_MORE_WORDS[result.status]] if result.status in _MORE_WORDS else []
+    texts = [more] if more else []
     texts += [sentence("; ".join(result.reasons))] if result.reasons else []
     for text in texts:
         for patch in typesetter.wrap(text, em_px, room, _REASON_LINES):

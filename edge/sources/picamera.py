@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge.errors import InputError, RequestError
 from edge.sources.camera_child import FrameFacts, Opened
 from edge.sources.lost import SourceLost
+from edge.system_packages import how_to_install
 
 SILENT_AFTER_S = 3.0
 """A camera without a frame for so long is lost; less than the parent's patience."""
@@ -297,7 +298,6 @@ def _picamera2() -> Any:
         raise RequestError(
             "the Python module picamera2, for a picamera2: camera (Raspberry Pi only)",
             got=str(error),
-            next_step="apt-get install python3-picamera2, and make the environment with "
-            "--system-site-packages",
+            next_step=how_to_install("python3-picamera2"),
         ) from error
     return picamera2

@@ -142,3 +142,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
     (tmp_path / "latin.toml").write_bytes(b'[model]\npack = "\xe9"\n')
     with pytest.raises(RequestError, match="not UTF-8"):
         load_config(tmp_path / "latin.toml")
+
+
+def test_the_end_of_a_line_is_called_so(tmp_path: Path):
+    assert r"\n" not in refusal(tmp_path, '[model]\npack = "one\n')
+    assert "the end of the line" in refusal(tmp_path, '[model]\npack = "one\n')

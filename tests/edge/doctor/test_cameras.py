@@ -14,6 +14,7 @@ from edge.doctor import cameras, nodes
 from edge.doctor.line import Line
 from edge.sources import v4l2_identity
 from edge.sources.v4l2_identity import Listing
+from edge.system_packages import how_to_install
 
 STANDIN = Path(__file__).parents[2] / "standin" / "pi"
 
@@ -203,5 +204,5 @@ def test_without_picamera2_it_is_named(monkeypatch, tmp_path: Path):
         "camera",
         "problem",
         f"ModuleNotFoundError: {words}, for picamera2:imx708",
-        "apt-get install python3-picamera2, and make the environment with --system-site-packages",
+        how_to_install("python3-picamera2"),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from edge.doctor import question
 from edge.doctor.question import Answer, ask
+from edge.system_packages import how_to_install
 
 GST = """
 import os, sys
@@ -44,8 +45,7 @@ def test_an_element_that_is_missing_is_named_with_its_package(gst: pytest.Monkey
     assert ask("gstreamer", "one", "a", "two", "b") == Answer(
         None,
         "two: none of that name",
-        "apt-get install python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 b, "
-        "and make the environment with --system-site-packages",
+        how_to_install("python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 b"),
     )
 
 

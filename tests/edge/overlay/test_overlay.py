@@ -165,6 +165,18 @@ def test_no_live_image_is_dark_and_says_so() -> None:
     assert (drawn[1, 100:700, 0] > 200).all()
 
 
+def test_nothing_is_called_old_where_nothing_is_shown() -> None:
+    size_wh = (800, 480)
+    heights = []
+    for pixels in (frame_of(size_wh), np.zeros((480, 800, 3), np.uint8)):
+        overlay = Overlay()
+        overlay.draw(pixels, result_with("no_live_image", size_wh))
+        assert overlay.drawn is not None and overlay.drawn.banner is not None
+        heights.append(overlay.drawn.banner[3] - overlay.drawn.banner[1])
+    em_px = overlay.drawn.layout.em_px
+    assert heights[0] - heights[1] == round(1.4 * em_px)  # one line: What is shown here is old.
+
+
 def test_reasons_are_on_the_screen() -> None:
     """The same status with another reason is another picture."""
     size_wh = (640, 480)
