@@ -26,8 +26,10 @@ from edge.pages import page
 from edge.screens.base import Presented, Shown
 from edge.stop import Stop
 
-OPEN_WITHIN_S = 20.0
-"""A display that is not open after this long is away; a first start loads libraries from a card."""
+OPEN_WITHIN_S, OPEN_WITHIN_AT_MOST_S = 20.0, 160.0
+"""A display that is not open after this long is away. It doubles with each attempt that takes
+longer: a first start loads libraries from a card and looks through all of GStreamer's plugins,
+and would begin from the start again whenever it is ended before its end."""
 
 ANSWER_WITHIN_S = 3.0
 """A child that has not shown its picture after this long hangs, and is killed."""
@@ -60,6 +62,7 @@ class ScreenProcess:
         self._controls = controls
         self._stop = stop
         self._child: ChildProcess | None = None
+        self._open_within_s = OPEN_WITHIN_S
         self._room: Room | None = None
         self._pixels: _Pixels | None = None
         self._busy_since_s: float | None = None
@@ -80,12 +83,17 @@ class ScreenProcess:
         """
         options = json.dumps(dict(self._options))
         self._child = ChildProcess(self.name, [*self._module, self.name, "SOCKET", options], _log)
-        until_s = time.monotonic() + OPEN_WITHIN_S
+        within_s = self._open_within_s
+        until_s = time.monotonic() + within_s
         while self._room is None:
             left_s = until_s - time.monotonic()
             if left_s <= 0.0:
-                raise self._failure(f"no answer in {OPEN_WITHIN_S:g} s")
+                self._open_within_s = min(OPEN_WITHIN_AT_MOST_S, 2.0 * within_s)
+                raise self._failure(f"no answer in {within_s:g} s")
+            if self._child is None:  # closed meanwhile: the program ends
+                raise self._failure("it was closed while it was opened")
             self._receive(min(left_s, 0.5))
+        self._open_within_s = OPEN_WITHIN_S
 
     def show(self, shown: Shown) -> Presented | None:
         """Give a picture to the child, or keep it until the child has shown the one before.

@@ -161,6 +161,40 @@ def test_a_child_that_hangs_while_opening_is_given_up(screen_of, monkeypatch):
     assert child is not None and child.exit_code is not None
 
 
+def test_each_attempt_that_takes_too_long_is_followed_by_one_that_may_take_longer(
+    screen_of, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(process_module, "OPEN_WITHIN_S", 0.5)
+    monkeypatch.setattr(process_module, "OPEN_WITHIN_AT_MOST_S", 4.0)
+    slow = tmp_path / "slow"
+    slow.touch()
+    screen, _, _ = screen_of(f"""
+    def open(self):
+        import os
+        while os.path.exists({str(slow)!r}):
+            time.sleep(0.01)
+    """)
+    for words in ("0.5 s", "1 s", "2 s", "4 s", "4 s"):
+        with pytest.raises(InputError, match=f"no answer in {words}"):
+            screen.open()
+        screen.close()
+    slow.unlink()
+    screen.open()
+    screen.close()
+    slow.touch()
+    with pytest.raises(InputError, match=r"no answer in 0\.5 s"):
+        screen.open()
+
+
+def test_one_that_is_closed_while_it_opens_is_not_waited_for(screen_of):
+    screen, _, _ = screen_of("def open(self): time.sleep(600)")
+    threading.Timer(0.5, screen.close).start()
+    began_s = time.monotonic()
+    with pytest.raises(InputError):
+        screen.open()
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+
+
 def test_a_child_that_hangs_while_showing_is_killed_and_a_new_one_shows(screen_of, monkeypatch):
     monkeypatch.setattr(process_module, "ANSWER_WITHIN_S", 0.5)
     screen, _, _ = screen_of("""
