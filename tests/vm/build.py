@@ -245,10 +245,14 @@ def _uml_kernel(pieces: Pieces) -> None:
 
 
 def _hold_config(got: str, wanted: str) -> None:
-    missed = [
-        line for line in wanted.splitlines() if "CONFIG_" in line and line not in got.splitlines()
-    ]
-    missed = [line for line in missed if not line.endswith("is not set")]  # gone is as good
+    has = set(got.splitlines())
+    missed = []
+    for line in wanted.splitlines():
+        if line.endswith(" is not set"):  # an option that is gone is as good
+            option = line.removeprefix("# ").removesuffix(" is not set")
+            missed += [line] if has & {f"{option}=y", f"{option}=m"} else []
+        elif line.startswith("CONFIG_") and line not in has:
+            missed.append(line)
     if missed:
         raise CannotBuildError(f"expected the kernel to have {', '.join(missed)}; it has not")
 
