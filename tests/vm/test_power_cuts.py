@@ -26,7 +26,7 @@ def test_power_cuts(uml, wheel, row, tmp_path):
     """Cases and recordings at random cuts: what was finished is there and opens."""
     chance, number, lost = random.Random(SEED), cuts(6), 0
     names: list[str] = []
-    with ext4_disk(tmp_path, "cases", 2000) as disk:
+    with ext4_disk(tmp_path, "cases", 200 * (number + 4)) as disk:  # each writes some 120 MB
         machine = uml(disks=[disk])
         put_code(machine, wheel)
         mount = f"mkdir -p {FOLDER} && mount {machine.disk(0)} {FOLDER}"
