@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,15 @@ import pytest
 import standin_for_tests
 from packs_for_tests import write_pack
 from standin_for_tests import Standin
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches the tests that send it, where a shell has started them in its background, too.
+
+    Such a shell lets a command and all of its children ignore SIGINT.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
