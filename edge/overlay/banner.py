@@ -60,7 +60,8 @@ def draw_banner(
     if status == "ok":
         return None
     height, width = picture.shape[:2]
-    is_blank = not picture.any()  # before the border: no frame has come yet, or a black one
+    # Before the border is drawn: no frame has come yet, or a black one.
+    is_blank = status == "no_live_image" and not picture.any()
     if status == "no_live_image":
         shade(picture, (0, 0, width, height), opacity=0.6, level=0)
     if status in _BORDERED:
@@ -70,7 +71,7 @@ def draw_banner(
     padding = em_px // 2
     title_px = _title_size(status, em_px, width, typesetter)
     sign_px = round(1.2 * title_px)
-    more = "" if status == "no_live_image" and is_blank else _MORE_WORDS.get(status, "")
+    more = "" if is_blank else _MORE_WORDS.get(status, "")
     words = _words(result, more, em_px, title_px, width - 4 * em_px - sign_px, typesetter)
     line_heights = [round(1.4 * size) for size in words.sizes_px]
     box_w = max(patch.advance for patch in words.lines) + sign_px + 4 * padding

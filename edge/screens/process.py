@@ -90,9 +90,10 @@ class ScreenProcess:
             if left_s <= 0.0:
                 self._open_within_s = min(OPEN_WITHIN_AT_MOST_S, 2.0 * within_s)
                 raise self._failure(f"no answer in {within_s:g} s")
-            if self._child is None:  # closed meanwhile: the program ends
-                raise self._failure("it was closed while it was opened")
             self._receive(min(left_s, 0.5))
+            if self._child is None:  # closed meanwhile from another thread: the program ends
+                self._room = None
+                raise self._failure("it was closed while it was opened")
         self._open_within_s = OPEN_WITHIN_S
 
     def show(self, shown: Shown) -> Presented | None:
@@ -150,10 +151,11 @@ class ScreenProcess:
 
     def _receive(self, timeout_s: float) -> bool:
         """Take one message, if one comes in time."""
-        if self._child is None:
+        child = self._child  # close() may come from another thread
+        if child is None:
             return False
         try:
-            received = self._child.receive(timeout_s)
+            received = child.receive(timeout_s)
         except ChildEndedError as error:
             raise self._failure(str(error)) from error
         if received is None:

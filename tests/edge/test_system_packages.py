@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from edge.system_packages import NEW_ENVIRONMENT
-
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 ASK = "from edge.system_packages import how_to_install; print(how_to_install('python3-one'))"
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,4 +41,7 @@ def test_an_environment_that_sees_the_systems_modules_needs_the_package_only(env
 
 
 def test_one_that_does_not_see_them_is_to_be_made_anew(environment):
-    assert said_by(environment()) == f"apt-get install python3-one, and {NEW_ENVIRONMENT}"
+    assert said_by(environment()) == (
+        "apt-get install python3-one, and make the environment anew: "
+        "/usr/bin/python3 -m venv --system-site-packages .venv"
+    )

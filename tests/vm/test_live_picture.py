@@ -70,7 +70,12 @@ def test_live_picture(uml, wheel, row):
     machine.wait_for(f"curl -sf {PAGE}/result.json | grep -q '\"track_id\": *[0-9]'", within_s=120)
     seen = [letters(machine) for _ in range(10)]
     stayed = set.intersection(*(set(each.items()) for each in seen))
-    assert stayed, seen
+    named: dict[int, set[str]] = {}
+    for each in seen:
+        for track, letter in each.items():
+            named.setdefault(track, set()).add(letter)
+    assert stayed and all(letter for _, letter in stayed), seen
+    assert all(len(its_letters) == 1 for its_letters in named.values()), seen
     row.figures.append(f"{len(stayed)} lesions keep their letters in 10 answers")
     photograph(machine, "live")
 
