@@ -43,9 +43,8 @@ def device(shared: Device, row) -> Device:
     row.where = "uml"
     if not shared.machine.is_running:
         shared.machine.boot()
-    ready = "systemctl reset-failed; rm -f /run/dermedge/starts.json"
     try:
-        shared.run(ready)
+        shared.run("systemctl reset-failed; rm -f /run/dermedge/starts.json")
     except NoAnswerError:  # it stands still: this test has failed, those behind it shall not
         shared.machine.cut()
         raise
